@@ -1,0 +1,26 @@
+# Two commands: `make repro` reruns the suite, `make test` runs its tests.
+# Both make .venv and install from the package registry first; PYTHON names the interpreter.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+
+.PHONY: repro test bench clean
+.DEFAULT_GOAL := repro
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e ".[test]"
+	touch $@
+
+repro: $(VENV)/.installed
+	PATH="$(BIN):$$PATH" $(BIN)/dvc repro
+
+test: $(VENV)/.installed
+	PATH="$(BIN):$$PATH" $(BIN)/python -m pytest -q
+
+bench: $(VENV)/.installed
+	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e ".[test,bench]"
+	PATH="$(BIN):$$PATH" $(BIN)/python -m pytest bench/ --benchmark-only -q
+
+clean:
+	rm -rf build $(VENV)

@@ -1,0 +1,152 @@
+"""The command line: every stage of dvc.yaml is one of these commands, and runs without DVC too.
+
+    python -m bench plan
+    python -m bench data wild
+    python -m bench train-tokenizer base
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bench.plan import build_jobs, describe, read_yaml, write_plan
+from genhmr.types import UserError
+
+BUILD = Path("build")
+RESULTS = Path("results")
+
+
+class Bench(click.Group):
+    """A click group that turns bad input into one sentence and exit code 2."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().main(*args, **kwargs)
+        except UserError as error:
+            click.echo(f"bench: {error}", err=True)
+            sys.exit(2)
+
+
+def _job(kind: str, name: str | None = None) -> dict[str, Any]:
+    path = BUILD / "plan" / (f"{kind}/{name}.json" if name else f"{kind}.json")
+    if not path.exists():
+        known = sorted(p.stem for p in path.parent.glob("*.json"))
+        hint = f"choose one of {', '.join(known)}" if known else "run `python -m bench plan` first"
+        raise UserError(f"no job {path}: {hint}.")
+    return json.loads(path.read_text())
+
+
+@click.group(cls=Bench, context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """GenHMR benchmark and ablation suite; see README.md."""
+
+
+@cli.command()
+def plan() -> None:
+    """Merge params.yaml, variants.yaml and the profile into one JSON per job."""
+    params, variants = read_yaml(Path("params.yaml")), read_yaml(Path("variants.yaml"))
+    jobs = build_jobs(params, variants)
+    write_plan(jobs, BUILD / "plan")
+    click.echo(describe(params, variants, jobs))
+
+
+@cli.command()
+@click.argument("role")
+def data(role: str) -> None:
+    """Prepare one data set: generate it (open world) and write its shards."""
+    from bench.data import prepare
+
+    prepare(_job("data", role), BUILD / "data" / role)
+
+
+@cli.command()
+def pretrain() -> None:
+    """Pre-train the ViT backbone on rendered people, or export the shipped one."""
+    from bench.models import make_backbone
+
+    make_backbone(_job("backbone", "base"), BUILD / "models" / "backbone", BUILD / "scratch")
+
+
+@cli.command("train-tokenizer")
+@click.argument("name")
+def train_tokenizer(name: str) -> None:
+    """Train one pose tokenizer, or export the shipped one."""
+    from bench.models import make_tokenizer
+
+    make_tokenizer(
+        _job("tokenizer", name),
+        BUILD / "data",
+        BUILD / "models" / "tokenizer" / name,
+        BUILD / "scratch" / "tokenizer" / name,
+    )
+
+
+@cli.command("train-transformer")
+@click.argument("name")
+def train_transformer(name: str) -> None:
+    """Train one image-conditioned masked transformer, or export the shipped one."""
+    from bench.models import make_transformer
+
+    make_transformer(
+        _job("transformer", name),
+        BUILD,
+        BUILD / "models" / "transformer" / name,
+        BUILD / "scratch" / "transformer" / name,
+    )
+
+
+@cli.command("evaluate-tokenizer")
+@click.argument("name")
+def evaluate_tokenizer(name: str) -> None:
+    """Score one tokenizer's reconstruction, pose by pose."""
+    from bench.evaluate import score_tokenizer
+
+    score_tokenizer(
+        _job("evaluate-tokenizer", name),
+        BUILD / "models" / "tokenizer" / name,
+        BUILD / "data",
+        BUILD / "evaluate-tokenizer" / name,
+    )
+
+
+@cli.command()
+@click.argument("name")
+def evaluate(name: str) -> None:
+    """Score one trained model under all its inference settings, image by image."""
+    from bench.evaluate import score_model
+
+    score_model(
+        _job("evaluate", name),
+        _job("transformer", name),
+        BUILD,
+        BUILD / "evaluate" / name,
+    )
+
+
+@cli.command()
+def tables() -> None:
+    """Write the tables, the comparison with the paper and the summary."""
+    from bench.tables import write_tables
+
+    variants = read_yaml(Path("variants.yaml"))
+    write_tables(variants, _job("tables"), BUILD, Path("bench/reported"), RESULTS)
+
+
+@cli.command()
+def figures() -> None:
+    """Draw the gallery and Figures 5, 6 and 7 of the paper from our own runs."""
+    from bench.figures import draw_figures
+
+    draw_figures(_job("tables"), BUILD / "evaluate" / "base", RESULTS / "figures")
+
+
+if __name__ == "__main__":
+    # Two threads of one library each: more only fight on a laptop. The caller's choice wins.
+    os.environ.setdefault("OMP_NUM_THREADS", str(min(2, os.cpu_count() or 1)))
+    cli(prog_name="python -m bench")

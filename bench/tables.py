@@ -1,0 +1,285 @@
+"""Tables 2, 3, 5, 6, 11 and 12 of the paper, rerun, beside the reported numbers.
+
+Everything here is computed from per-image metrics (parquet) and timings (JSON); no model is
+loaded. One tidy frame, a line a number, is the source of the CSV, the LaTeX and the comparison.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from genhmr.types import UserError
+
+REPORTED_NAMES = {
+    "h36m": "Human3.6M",
+    "coco": "COCO",
+    "3dpw": "3DPW",
+    "emdb": "EMDB",
+    "amass": "AMASS",
+    "moyo": "MOYO",
+}
+METRIC_NAMES = {"mpjpe": "MPJPE", "pa_mpjpe": "PA-MPJPE", "mve": "MVE", "aiti": "AITI (s)"}
+ROW_ONLY = ("setting", "tokenizer", "step")
+
+
+def load_metrics(path: Path) -> pd.DataFrame:
+    """Reads per-image metrics.
+
+    Raises:
+        UserError: the file is missing or is not parquet.
+    """
+    try:
+        return pd.read_parquet(path)
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing: run the evaluation stage that writes it.") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is not a readable parquet file: rerun its stage.") from error
+
+
+def _reported(reported: pd.DataFrame, keys: dict[str, Any], column: str, table: str) -> float:
+    row = reported
+    for key, value in keys.items():
+        row = row[row[key] == value]
+    if len(row) != 1 or column not in row:
+        raise UserError(
+            f"bench/reported/table{table}.csv has {len(row)} rows with {keys} and "
+            f"{'a' if column in reported else 'no'} column '{column}': one of each is needed."
+        )
+    return float(row[column].iloc[0])
+
+
+def _mean(frame: pd.DataFrame, metric: str, **where: Any) -> tuple[float, int]:
+    """Mean over the images of one setting, and how many they are; NaN and 0 where none ran."""
+    for key, value in where.items():
+        frame = frame[frame[key] == value]
+    return (float(frame[metric].mean()), len(frame)) if len(frame) else (float("nan"), 0)
+
+
+def build_table(
+    number: str,
+    spec: dict[str, Any],
+    datasets: dict[str, dict[str, Any]],
+    job: dict[str, Any],
+    reported: pd.DataFrame,
+    images: pd.DataFrame | None,
+    timings: dict[str, float] | None,
+    poses: dict[str, pd.DataFrame],
+) -> pd.DataFrame:
+    """The tidy frame of one table.
+
+    Args:
+        number: two digits, as in the file names.
+        spec: the table's entry in variants.yaml.
+        datasets: the ``datasets`` entry of variants.yaml.
+        job: ``build/plan/tables.json``.
+        reported: the paper's numbers.
+        images: per-image metrics of the evaluated transformer (columns ``setting, step, role,
+            key, mpjpe, pa_mpjpe, mve``), or None for a tokenizer table.
+        timings: AITI in seconds by ``"setting/step"``.
+        poses: per-pose metrics by tokenizer (columns ``role, key, mpjpe, pa_mpjpe, mve``).
+
+    Returns:
+        One line a number: ``table, row, role, dataset, stands_for, metric, reported, rerun, n,
+        status`` and the key columns of the table.
+    """
+    lines = []
+    for row in spec["rows"]:
+        keys = {k: v for k, v in row.items() if k not in ROW_ONLY}
+        for column in spec["columns"]:
+            role, _, metric = column.rpartition(".")
+            line = {**keys, "table": number, "row": ", ".join(f"{k}={v}" for k, v in keys.items())}
+            if metric == "aiti":
+                value = (timings or {}).get(f"{row['setting']}/{row.get('step', 0)}")
+                n = 1 if value is not None else 0
+                lines.append(
+                    {
+                        **line,
+                        "role": "",
+                        "dataset": "this machine",
+                        "stands_for": "RTX A5000",
+                        "metric": metric,
+                        "reported": _reported(reported, keys, "aiti_s", number),
+                        "rerun": float("nan") if value is None else value,
+                        "n": n,
+                        "status": "not comparable: other hardware" if n else "not run",
+                    }
+                )
+                continue
+            kind = datasets[role]["kind"]
+            if "tokenizer" in row:
+                value, n = _mean(poses[row["tokenizer"]], metric, role=role)
+                short = f"tokenizer/{row['tokenizer']}" in job["short"]
+            else:
+                value, n = _mean(
+                    images, metric, role=role, setting=row["setting"], step=row.get("step", 0)
+                )
+                short = f"transformer/{spec['evaluation']}" in job["short"]
+            lines.append(
+                {
+                    **line,
+                    "role": role,
+                    "dataset": job["names"][role],
+                    "stands_for": REPORTED_NAMES[kind],
+                    "metric": metric,
+                    "reported": _reported(reported, keys, f"{kind}_{metric}", number),
+                    "rerun": value,
+                    "n": n,
+                    "status": _status(job, n, short),
+                }
+            )
+    return pd.DataFrame(lines)
+
+
+def _status(job: dict[str, Any], n: int, short: bool) -> str:
+    """What may be concluded from the number: nothing here is ever called reproduced."""
+    if n == 0:
+        return "not run"
+    reasons = []
+    if job["source"] == "open":
+        reasons.append("open world")
+    if short:
+        reasons.append("training too short to rank")
+    if job["profile"] == "smoke":
+        reasons.append("smoke run")
+    return f"not comparable: {', '.join(reasons)}" if reasons else "rerun"
+
+
+def _label(line: pd.Series) -> str:
+    return line["dataset"] if line["metric"] != "aiti" else "time"
+
+
+def wide(tidy: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """The table as the paper lays it out, rerun and reported columns side by side.
+
+    Columns are ``<dataset>_<metric>`` for the rerun, ``reported_<dataset>_<metric>`` for the
+    paper's number, then one ``n_<dataset>`` a set and the status of the row.
+    """
+    rows = []
+    for _, group in tidy.groupby("row", sort=False):
+        row: dict[str, Any] = {key: group[key].iloc[0] for key in keys}
+        for _, line in group.iterrows():
+            if line["metric"] == "aiti":
+                row["aiti_s"] = round(line["rerun"], 4)
+                row["reported_aiti_s"] = line["reported"]
+                continue
+            row[f"{line['dataset']}_{line['metric']}"] = round(line["rerun"], 1)
+            row[f"reported_{line['stands_for']}_{line['metric']}"] = line["reported"]
+        scored = group[group["metric"] != "aiti"]
+        row |= {f"n_{name}": n for name, n in zip(scored["dataset"], scored["n"])}
+        row["status"] = "; ".join(dict.fromkeys(scored["status"]))
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def latex(tidy: pd.DataFrame, keys: list[str], title: str) -> str:
+    """The table as a standalone LaTeX document with booktabs rules."""
+    columns: dict[tuple[str, str], list[float]] = {}
+    index = []
+    for _, group in tidy.groupby("row", sort=False):
+        index.append(tuple(str(group[key].iloc[0]).replace("_", " ") for key in keys))
+        for _, line in group.iterrows():
+            metric = METRIC_NAMES[line["metric"]]
+            digits = 4 if line["metric"] == "aiti" else 1
+            for head, value, places in (
+                (f"{line['dataset']} (rerun)", line["rerun"], digits),
+                (f"{line['stands_for']} (reported)", line["reported"], 3 if digits == 4 else 1),
+            ):
+                text = "--" if pd.isna(value) else f"{value:.{places}f}"
+                columns.setdefault((head, metric), []).append(text)
+    order = sorted(columns, key=lambda c: "(reported)" in c[0])
+    frame = pd.DataFrame({column: columns[column] for column in order})
+    for position, key in enumerate(keys):
+        frame.insert(position, ("", key.replace("_", " ")), [entry[position] for entry in index])
+    frame.columns = pd.MultiIndex.from_tuples(frame.columns)
+    body = frame.style.hide(axis="index").to_latex(
+        hrules=True, multicol_align="c", column_format="l" * len(keys) + "r" * len(order)
+    )
+    note = "; ".join(dict.fromkeys(tidy.loc[tidy["metric"] != "aiti", "status"]))
+    return (
+        "\\documentclass[varwidth=60cm,border=4pt]{standalone}\n"
+        "\\usepackage{booktabs}\n\\begin{document}\n"
+        f"\\textbf{{{title}}} (mm; rerun beside reported)\\\\[4pt]\n{body}\n"
+        f"{{\\footnotesize Status of the rerun: {note}.}}\n\\end{{document}}\n"
+    )
+
+
+def write_tables(
+    variants: dict[str, Any], job: dict[str, Any], build: Path, reported: Path, out: Path
+) -> None:
+    """Writes ``tables/`` (CSV, LaTeX), ``compare/`` and ``summary.json`` under ``out``.
+
+    Args:
+        variants: content of variants.yaml.
+        job: ``build/plan/tables.json``.
+        build: folder with ``evaluate/`` and ``evaluate-tokenizer/``.
+        reported: folder of the paper's CSVs.
+        out: the results folder.
+    """
+    evaluations = {name: build / "evaluate" / name for name in variants["evaluations"]}
+    images = {n: load_metrics(folder / "per_image.parquet") for n, folder in evaluations.items()}
+    timings = {
+        name: json.loads((folder / "timing.json").read_text())["aiti"]
+        for name, folder in evaluations.items()
+    }
+    poses = {
+        name: load_metrics(build / "evaluate-tokenizer" / name / "per_pose.parquet")
+        for name in variants["tokenizers"]
+    }
+    (out / "tables").mkdir(parents=True, exist_ok=True)
+    (out / "compare").mkdir(parents=True, exist_ok=True)
+    for number, spec in variants["tables"].items():
+        paper = pd.read_csv(reported / f"table{number}.csv")
+        name = spec.get("evaluation")
+        tidy = build_table(
+            number,
+            spec,
+            variants["datasets"],
+            job,
+            paper,
+            images.get(name),
+            timings.get(name),
+            poses,
+        )
+        keys = [key for key in spec["rows"][0] if key not in ROW_ONLY]
+        wide(tidy, keys).to_csv(out / "tables" / f"table{number}.csv", index=False)
+        (out / "tables" / f"table{number}.tex").write_text(latex(tidy, keys, spec["title"]))
+        compare = tidy.assign(
+            dataset=[
+                line["dataset"]
+                if line["dataset"] == line["stands_for"]
+                else f"{line['dataset']} beside {line['stands_for']}"
+                for _, line in tidy.iterrows()
+            ],
+            rerun=[
+                round(line["rerun"], 4 if line["metric"] == "aiti" else 2)
+                for _, line in tidy.iterrows()
+            ],
+        )
+        compare[["row", "dataset", "metric", "reported", "rerun", "n", "status"]].to_csv(
+            out / "compare" / f"table{number}.csv", index=False
+        )
+    summary = summarise(images, poses, job["names"])
+    (out / "summary.json").write_text(json.dumps(summary, indent=1, sort_keys=True) + "\n")
+
+
+def summarise(
+    images: dict[str, pd.DataFrame], poses: dict[str, pd.DataFrame], names: dict[str, str]
+) -> dict[str, Any]:
+    """The few numbers that `dvc metrics show` prints, in millimetres, by set and method."""
+    summary: dict[str, Any] = {}
+    metrics = ["mpjpe", "pa_mpjpe", "mve"]
+    for model, frame in images.items():
+        wanted = frame[frame["setting"].isin(["mean-pose", "default", "headline"])]
+        for (role, setting), group in wanted.groupby(["role", "setting"]):
+            means = group[metrics].mean().round(2).to_dict()
+            entry = summary.setdefault(model, {}).setdefault(names[role], {})
+            entry[setting] = {**means, "n": len(group)}
+    for tokenizer, frame in poses.items():
+        for role, group in frame.groupby("role"):
+            entry = summary.setdefault("tokenizers", {}).setdefault(tokenizer, {})
+            entry[names[role]] = {**group[metrics].mean().round(2).to_dict(), "n": len(group)}
+    return summary
