@@ -1,0 +1,60 @@
+"""The one-way street: a room imports only rooms before it."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ALLOWED = {
+    "types": set(),
+    "body": {"types"},
+    "metrics": {"types", "body"},
+    "world": {"types", "body"},
+    "data": {"types", "body"},
+    "image": {"types", "body"},
+    "tokenizer": {"types", "body"},
+    "transformer": {"types", "body", "data", "image", "tokenizer"},
+}
+ALLOWED["inference"] = ALLOWED["transformer"] | {"transformer"}
+ALLOWED["baselines"] = ALLOWED["inference"]
+ALLOWED["train"] = ALLOWED["inference"] | {"inference", "baselines", "metrics"}
+# One leaf everyone may read: files of weights and checkpoints know nothing of any room.
+LEAVES = {"train.checkpoint"}
+TOOLS_AND_ORACLES = {"dvc", "smplx", "roma", "anny", "pybullet", "transformers", "skimage"}
+
+
+def _imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+FILES = sorted((ROOT / "genhmr").rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_no_arrow_points_back(path):
+    room = path.relative_to(ROOT / "genhmr").parts[0].removesuffix(".py")
+    if room == "__init__":
+        return
+    allowed = ALLOWED[room] | {room}
+    for name in _imports(path):
+        if name == "bench" or name.startswith("bench."):
+            raise AssertionError(f"genhmr/{room} imports {name}")
+        if name.startswith("genhmr.") and name.removeprefix("genhmr.") not in LEAVES:
+            target = name.split(".")[1]
+            assert target in allowed or name.removeprefix("genhmr.").startswith(
+                tuple(LEAVES)
+            ), f"genhmr/{room} imports {name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_run_time_code_does_not_import_tools_and_oracles(path):
+    if "builder" in str(path):
+        return  # builders have their own extra
+    assert not {name.split(".")[0] for name in _imports(path)} & TOOLS_AND_ORACLES
