@@ -1,0 +1,71 @@
+"""Stage `data@<role>`: raw data set (generated or licensed) -> shards.
+
+The generator writes an official on-disk format; from there on nobody can tell the open world
+from a licensed release: the same readers read both.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from genhmr.body.model_files import load_bodies
+from genhmr.data.motion_shards import write_motion_shard
+from genhmr.data.readers import MOTION_KINDS, read_images, read_motion
+from genhmr.data.shard_writer import write_image_shard
+from genhmr.types import UserError
+from genhmr.world.generate import generate
+
+MOTION = Path("datasets/open/motion")
+T = TypeVar("T")
+
+
+def spread(items: Sequence[T], count: int) -> Iterator[T]:
+    """``count`` items spread evenly over the whole sequence; all of them if ``count`` is 0.
+
+    Video frames are alike from one to the next: an even choice keeps every sequence.
+    """
+    if count <= 0 or count >= len(items):
+        yield from items
+        return
+    for index in range(count):
+        yield items[index * len(items) // count]
+
+
+def prepare(job: dict[str, Any], out: Path) -> None:
+    """Writes one shard a split under ``out``.
+
+    Args:
+        job: ``build/plan/data/<role>.json``.
+        out: folder of the shards; replaced.
+
+    Raises:
+        UserError: raw data or body files are missing or damaged.
+    """
+    raw, bodies = Path(job["raw"]), load_bodies(Path(job["bodies"]))
+    if job["source"] == "open":
+        click.echo(f"{job['name']}: generating {raw}")
+        generate(job["name"], raw, bodies, MOTION, job["counts"], job["seed"], job["frame"])
+    elif not raw.is_dir():
+        raise UserError(
+            f"{raw} is missing: unpack {job['name']} there (see datasets/raw/README.md), "
+            "or set data.source to open."
+        )
+    shutil.rmtree(out, ignore_errors=True)
+    for split, count in job["counts"].items():
+        target = out / split
+        if job["kind"] in MOTION_KINDS:
+            clips = read_motion(job["kind"], raw, split)
+            written = write_motion_shard(clips, target, job["name"], split, limit=count)
+            click.echo(f"{job['name']} {split}: {written} poses")
+        else:
+            frames = list(read_images(job["kind"], raw, split, bodies))
+            chosen = list(spread(frames, count))
+            written = write_image_shard(
+                chosen, target, job["stored"], job["name"], split, total=len(chosen)
+            )
+            click.echo(f"{job['name']} {split}: {written} of {len(frames)} person crops")

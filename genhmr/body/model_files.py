@@ -1,0 +1,302 @@
+"""Body files on disk: the shipped open body, the licensed SMPL releases, and the way back.
+
+Two layouts are found in a folder:
+
+* open: ``{neutral,male,female}.npz`` and ``regressors.npz``;
+* licensed: ``SMPL_{NEUTRAL,MALE,FEMALE}`` or ``basicModel_{neutral,m,f}_lbs_10_207_0_v1.*``
+  as ``.pkl`` or ``.npz``, and ``J_regressor_h36m.npy``.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Mapping
+
+import numpy as np
+import scipy.sparse
+
+from genhmr.body.joints import H36M17_NAMES, NUM_VERTICES
+from genhmr.body.safe_pickle import load_pickle
+from genhmr.types import GENDERS, NUM_BETAS, NUM_JOINTS, UserError
+
+_POSE_FEATURES = 9 * (NUM_JOINTS - 1)
+_LICENSED_PREFIXES = {
+    "neutral": ("smpl_neutral", "basicmodel_neutral_lbs_10_207_0_v1"),
+    "male": ("smpl_male", "basicmodel_m_lbs_10_207_0_v1"),
+    "female": ("smpl_female", "basicmodel_f_lbs_10_207_0_v1"),
+}
+
+
+@dataclass(frozen=True)
+class BodyModelData:
+    """The constants of an SMPL-format body (Loper et al. 2015), as numpy arrays.
+
+    Attributes:
+        v_template: (V, 3) float64 metres, the rest mesh.
+        shapedirs: (V, 3, 10) float64 metres per unit of beta.
+        posedirs: (V, 3, 207) float64 metres per entry of R - I.
+        weights: (V, 24) float64 skinning weights, rows sum to 1.
+        J_regressor: (24, V) float64, rest vertices to rest joints.
+        faces: (F, 3) int64.
+        parents: (24,) int64, -1 for the root; a parent comes before its children.
+        source: where it was read from.
+    """
+
+    v_template: np.ndarray
+    shapedirs: np.ndarray
+    posedirs: np.ndarray
+    weights: np.ndarray
+    J_regressor: np.ndarray
+    faces: np.ndarray
+    parents: np.ndarray
+    source: str
+
+
+@dataclass(frozen=True)
+class Bodies:
+    """The three bodies of an evaluation and the regressor its protocols need.
+
+    Attributes:
+        neutral, male, female: the bodies.
+        regressor_h36m: (17, V) float64, rows as in ``joints.H36M17_NAMES`` (left leg first).
+    """
+
+    neutral: BodyModelData
+    male: BodyModelData
+    female: BodyModelData
+    regressor_h36m: np.ndarray
+
+    def get(self, gender: str) -> BodyModelData:
+        """The body of "neutral", "male" or "female"; ValueError for another word."""
+        if gender not in GENDERS:
+            raise ValueError(f"gender must be one of {GENDERS}, not {gender!r}")
+        return getattr(self, gender)
+
+
+def load_body_model(path: Path) -> BodyModelData:
+    """Read one SMPL-format body.
+
+    Args:
+        path: ``.npz`` (the shipped body or an smplx-style file) or ``.pkl`` (the official
+            release, chumpy arrays included).
+
+    Returns:
+        The body, checked, in float64; shape spaces of more than 10 betas are cut to 10.
+
+    Raises:
+        UserError: missing, unreadable, or not an SMPL body (keys, shapes, values).
+    """
+    path = Path(path)
+    if path.suffix == ".pkl":
+        content = load_pickle(path)
+        if not isinstance(content, Mapping):
+            raise _not_smpl(path, "it holds no dictionary")
+    else:
+        content = _load_npz(path)
+    arrays = {name: _array(path, content, name) for name in
+              ("v_template", "shapedirs", "posedirs", "weights", "J_regressor", "f")}
+    if "parents" in content:
+        parents = _array(path, content, "parents")
+    else:
+        parents = np.atleast_2d(_array(path, content, "kintree_table"))[0]
+    shapedirs = arrays["shapedirs"]
+    if shapedirs.ndim == 3:
+        shapedirs = shapedirs[..., :NUM_BETAS]
+    body = BodyModelData(
+        v_template=_as_float64(path, "v_template", arrays["v_template"]),
+        shapedirs=_as_float64(path, "shapedirs", shapedirs),
+        posedirs=_as_float64(path, "posedirs", arrays["posedirs"]),
+        weights=_as_float64(path, "weights", arrays["weights"]),
+        J_regressor=_as_float64(path, "J_regressor", arrays["J_regressor"]),
+        faces=_as_int64(path, "f", arrays["f"]),
+        parents=_root_to_minus_one(_as_int64(path, "parents", parents)),
+        source=str(path),
+    )
+    _check_body(path, body)
+    return body
+
+
+def load_bodies(folder: Path) -> Bodies:
+    """Read the three bodies and the Human3.6M regressor of a folder, open or licensed layout.
+
+    Args:
+        folder: e.g. ``datasets/open/body`` or ``datasets/body``.
+
+    Raises:
+        UserError: a file is missing or unusable; the message names it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(
+            f"{folder} does not exist; it should hold the body files (see datasets/README)."
+        )
+    if (folder / "neutral.npz").exists():
+        bodies = {g: load_body_model(folder / f"{g}.npz") for g in GENDERS}
+        regressor_path = folder / "regressors.npz"
+        content = _load_npz(regressor_path)
+        regressor = _array(regressor_path, content, "J_regressor_h36m")
+        names = [str(name) for name in _array(regressor_path, content, "h36m_names")]
+        if sorted(names) != sorted(H36M17_NAMES) or len(names) != len(regressor):
+            raise UserError(
+                f"{regressor_path} names other joints than Human3.6M's 17 in h36m_names; "
+                "restore the shipped file."
+            )
+        regressor = regressor[[names.index(name) for name in H36M17_NAMES]]
+    else:
+        bodies = {g: load_body_model(_find_licensed(folder, g)) for g in GENDERS}
+        regressor_path = folder / "J_regressor_h36m.npy"
+        regressor = _load_npy(regressor_path)
+    regressor = _as_float64(regressor_path, "J_regressor_h36m", regressor)
+    if regressor.shape != (len(H36M17_NAMES), NUM_VERTICES) or not np.isfinite(regressor).all():
+        raise UserError(
+            f"{regressor_path} must hold finite numbers of shape (17, {NUM_VERTICES}), "
+            f"not {regressor.shape}; get the file from SPIN's data bundle."
+        )
+    return Bodies(regressor_h36m=_left_leg_first(regressor, bodies["neutral"]), **bodies)
+
+
+def export_smpl_pickle(body: BodyModelData, path: Path) -> None:
+    """Write the body as a pickle that ``smplx.create(model_type="smpl")`` loads.
+
+    Plain numpy arrays in a dictionary with the keys of the official release; written to a
+    temporary name first, so that an interrupted export leaves nothing half done.
+
+    Args:
+        body: the body.
+        path: the target; smplx expects ``SMPL_{NEUTRAL,MALE,FEMALE}.pkl`` in a folder ``smpl``.
+    """
+    path = Path(path)
+    parents = body.parents.copy()
+    parents[0] = 2**32 - 1  # as released: an unsigned -1
+    content = {
+        "v_template": body.v_template,
+        "shapedirs": body.shapedirs,
+        "posedirs": body.posedirs,
+        "weights": body.weights,
+        "J_regressor": body.J_regressor,
+        "J": body.J_regressor @ body.v_template,
+        "f": body.faces.astype(np.uint32),
+        "kintree_table": np.stack([parents, np.arange(NUM_JOINTS)]),
+        "bs_style": "lbs",
+        "bs_type": "lrotmin",
+    }
+    temporary = path.with_name(path.name + ".tmp")
+    with open(temporary, "wb") as file:
+        pickle.dump(content, file, protocol=2)
+    os.replace(temporary, path)
+
+
+def _find_licensed(folder: Path, gender: str) -> Path:
+    prefixes = _LICENSED_PREFIXES[gender]
+    found = sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix in (".pkl", ".npz") and path.name.lower().startswith(prefixes)
+    )
+    if not found:
+        raise UserError(
+            f"{folder} has no SMPL_{gender.upper()}.pkl (nor the open {gender}.npz); download the "
+            "SMPL body from smpl.is.tue.mpg.de and put it there."
+        )
+    return found[-1]  # the highest version when several are there
+
+
+def _load_npz(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except FileNotFoundError as error:
+        raise UserError(f"{path} does not exist; restore it or download it again.") from error
+    except Exception as error:  # zipfile, zlib and numpy raise a dozen kinds
+        raise UserError(
+            f"{path} is not a readable npz file of plain arrays ({type(error).__name__}); "
+            "download it again."
+        ) from error
+
+
+def _load_npy(path: Path) -> np.ndarray:
+    try:
+        array = np.load(path, allow_pickle=False)
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{path} does not exist; it comes with SPIN's data bundle, put it there."
+        ) from error
+    except Exception as error:
+        raise UserError(
+            f"{path} is not a readable npy file ({type(error).__name__}); download it again."
+        ) from error
+    if not isinstance(array, np.ndarray):
+        raise UserError(f"{path} is an archive, not one array; get J_regressor_h36m.npy.")
+    return array
+
+
+def _not_smpl(path: Path, reason: str) -> UserError:
+    return UserError(
+        f"{path} is not an SMPL body with {NUM_VERTICES} vertices and {NUM_JOINTS} joints: "
+        f"{reason}; put the SMPL file there (not SMPL-H or SMPL-X)."
+    )
+
+
+def _array(path: Path, content: Mapping[str, Any], name: str) -> np.ndarray:
+    if name not in content:
+        raise _not_smpl(path, f"the key {name!r} is missing")
+    value = content[name]
+    return value.toarray() if scipy.sparse.issparse(value) else np.asarray(value)
+
+
+def _as_float64(path: Path, name: str, array: np.ndarray) -> np.ndarray:
+    if array.dtype.kind not in "fiu":
+        raise _not_smpl(path, f"{name} holds no numbers")
+    return np.ascontiguousarray(array, dtype=np.float64)
+
+
+def _as_int64(path: Path, name: str, array: np.ndarray) -> np.ndarray:
+    if array.dtype.kind not in "iu":
+        raise _not_smpl(path, f"{name} holds no integers")
+    return np.ascontiguousarray(array).astype(np.int64)
+
+
+def _root_to_minus_one(parents: np.ndarray) -> np.ndarray:
+    # Released files store the root's parent as 2^32 - 1.
+    return np.where(parents >= 2**31, -1, parents)
+
+
+def _check_body(path: Path, body: BodyModelData) -> None:
+    expected = {
+        "v_template": (NUM_VERTICES, 3),
+        "shapedirs": (NUM_VERTICES, 3, NUM_BETAS),
+        "posedirs": (NUM_VERTICES, 3, _POSE_FEATURES),
+        "weights": (NUM_VERTICES, NUM_JOINTS),
+        "J_regressor": (NUM_JOINTS, NUM_VERTICES),
+        "parents": (NUM_JOINTS,),
+    }
+    for name, shape in expected.items():
+        array = getattr(body, name)
+        if array.shape != shape:
+            raise _not_smpl(path, f"{name} has shape {array.shape} instead of {shape}")
+        if not np.isfinite(array).all():
+            raise _not_smpl(path, f"{name} holds NaN or infinity")
+    if body.faces.ndim != 2 or body.faces.shape[1] != 3:
+        raise _not_smpl(path, f"f has shape {body.faces.shape} instead of (F, 3)")
+    if body.faces.size and not (0 <= body.faces.min() and body.faces.max() < NUM_VERTICES):
+        raise _not_smpl(path, "f points at vertices that do not exist")
+    order = np.arange(NUM_JOINTS)
+    if body.parents[0] != -1 or (body.parents[1:] < 0).any() or (body.parents >= order).any():
+        raise _not_smpl(path, "the kinematic tree is not in parent-first order")
+    if np.abs(body.weights.sum(1) - 1).max() > 1e-3:
+        raise _not_smpl(path, "the skinning weights do not sum to 1")
+
+
+def _left_leg_first(regressor: np.ndarray, body: BodyModelData) -> np.ndarray:
+    """Bring the rows into SPIN's order; the rest pose tells which leg comes first.
+
+    Two files circulate under this name. In a T-pose facing +z the body's left is at +x, so the
+    row called LHip must not lie at a smaller x than the row called RHip.
+    """
+    hips = regressor[[1, 4]] @ body.v_template
+    if hips[0, 0] >= hips[1, 0]:
+        return regressor
+    return regressor[[0, 4, 5, 6, 1, 2, 3, *range(7, 17)]]

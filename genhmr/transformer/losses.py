@@ -1,0 +1,92 @@
+"""Losses of the second stage: L_mask, L_SMPL, L_3D and L_2D (paper, "Training Strategy").
+
+The paper's weights of the last three equal those of HMR2.0, whose code sums these losses over
+joints, coordinates *and* the batch (48 per GPU). Here every loss is a sum per item, averaged over
+the batch, and one factor ``geometry_scale`` stands for what the batch sum multiplies: 48 is
+HMR2.0's choice, 1 a plain mean, whatever the batch size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+PELVIS = 8  # MidHip of BODY_25
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weights of the total loss; the defaults are the paper's.
+
+    The paper writes lambda_SMPL = 1.5e-3 "with" 1e-3 for the pose and 5e-4 for the shape: the
+    first is the sum of the other two and is not multiplied onto them again.
+
+    Attributes:
+        mask: of the token cross-entropy.
+        pose: of the squared error of the 24 rotation matrices.
+        betas: of the squared error of the shape.
+        joints_3d: of the pelvis-centred L1 error in metres.
+        keypoints_2d: of the L1 error of the projection in units of the crop side.
+    """
+
+    mask: float = 1.0
+    pose: float = 1e-3
+    betas: float = 5e-4
+    joints_3d: float = 5e-2
+    keypoints_2d: float = 1e-2
+
+
+def mask_loss(logits: Tensor, tokens: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Mean negative log-likelihood of the true tokens (Eq. 1).
+
+    Args:
+        logits: (N, K).
+        tokens: (N,) int64.
+        weight: (N,) 0 where the token is unknown; None counts all.
+
+    Returns:
+        Scalar; 0 if every weight is 0.
+    """
+    loss = F.cross_entropy(logits.float(), tokens, reduction="none")
+    if weight is None:
+        return loss.mean()
+    return (loss * weight).sum() / weight.sum().clamp(min=1.0)
+
+
+def pose_loss(pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    """Squared error of rotation matrices, summed per item, mean over the batch.
+
+    Args:
+        pred: (B, 24, 3, 3).
+        target: (B, 24, 3, 3).
+        valid: (B,) bool, items with ground truth; the others count as 0.
+    """
+    return ((pred - target).square().flatten(1).sum(1) * valid).mean()
+
+
+def betas_loss(pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    """Squared error of the shape (B, 10), summed per item, mean over the batch."""
+    return ((pred - target).square().sum(1) * valid).mean()
+
+
+def joints_loss(pred: Tensor, target: Tensor, valid: Tensor, pelvis: int = PELVIS) -> Tensor:
+    """L1 error of pelvis-centred joints (B, J, 3) in metres, summed per item, batch mean."""
+    pred = pred - pred[:, pelvis : pelvis + 1]
+    target = target - target[:, pelvis : pelvis + 1]
+    return ((pred - target).abs().flatten(1).sum(1) * valid).mean()
+
+
+def keypoints_loss(pred: Tensor, target: Tensor) -> Tensor:
+    """Confidence-weighted L1 error of projected joints, summed per item, batch mean.
+
+    Args:
+        pred: (B, J, 2) in units of the crop side.
+        target: (B, J, 3), x, y and confidence; x and y may be anything where the latter is 0.
+    """
+    confidence = target[..., 2:]
+    # where, not a product: an unknown keypoint may be stored as NaN.
+    error = torch.where(confidence > 0, (pred - target[..., :2]).abs(), torch.zeros_like(pred))
+    return (error * confidence).flatten(1).sum(1).mean()

@@ -1,0 +1,103 @@
+"""The training objective of the masked transformer: from features and a mask to the total loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from genhmr.body.camera import cam_to_translation, project
+from genhmr.transformer.genhmr import GenHMR, ImageFeatures
+from genhmr.transformer.gumbel import gumbel_noise, straight_through_codes
+from genhmr.transformer.losses import (
+    LossWeights,
+    betas_loss,
+    joints_loss,
+    keypoints_loss,
+    mask_loss,
+    pose_loss,
+)
+from genhmr.types import CropBatch
+
+JointsFn = Callable[[Tensor, Tensor], Tensor]
+
+
+def training_losses(
+    model: GenHMR,
+    features: ImageFeatures,
+    batch: CropBatch,
+    joints_fn: JointsFn,
+    mask: Tensor,
+    generator: torch.Generator,
+    temperature: float,
+    weights: LossWeights,
+    geometry_scale: float = 1.0,
+    all_tokens: bool = False,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """L_total = L_mask + L_SMPL + L_3D + L_2D of one batch.
+
+    The body of the last three is decoded from the sampled codes where the token is masked
+    (straight-through Gumbel-Softmax) and from the true codes elsewhere: what the model is told
+    cannot be wrong, and its mistakes then have to fit the rest of the body.
+
+    An item without SMPL ground truth has no tokens: it is masked throughout and adds to L_2D only.
+
+    Args:
+        model: the network; its tokenizer is frozen.
+        features: of the images of the batch.
+        batch: crops and targets.
+        joints_fn: (pose (B, 24, 3, 3), betas (B, 10)) -> BODY_25 joints (B, 25, 3) in metres.
+        mask: (B, L) bool, True where the token is [MASK].
+        generator: Gumbel noise, on the device of the model.
+        temperature: of the backward softmax (Eq. 5).
+        weights: of the parts.
+        geometry_scale: factor on L_SMPL + L_3D + L_2D, see ``losses``. 0 skips the decoding.
+        all_tokens: L_mask over all tokens, as Eq. 1 writes, instead of the masked ones (MaskGIT
+            and every descendant; the visible ones can be copied from the input).
+
+    Returns:
+        The total, and its unweighted parts plus the accuracy of masked tokens, detached.
+    """
+    tokens = model.tokenizer.tokenize(batch.pose)
+    mask = mask | ~batch.has_smpl[:, None]
+    hidden = model.transformer.decode(tokens, mask, features.maps)
+    # The code head is the widest product of the model: only what is masked needs it.
+    scored = torch.ones_like(mask) if all_tokens else mask
+    logits = model.transformer.code_head(hidden[scored]).float()
+    targets = tokens[scored]
+    known = batch.has_smpl[:, None].expand_as(mask)[scored].float()
+    parts = {"mask": mask_loss(logits, targets, known)}
+    total = weights.mask * parts["mask"]
+    with torch.no_grad():
+        counted = known * mask[scored]
+        hits = (logits.argmax(-1) == targets) * counted
+        parts["accuracy"] = hits.sum() / counted.sum().clamp(min=1)
+    if geometry_scale > 0:
+        codebook = model.tokenizer.codebook
+        masked_logits = logits[mask[scored]] if all_tokens else logits
+        noise = gumbel_noise(tuple(masked_logits.shape), generator)
+        codes, _ = straight_through_codes(masked_logits, codebook, temperature, noise)
+        pose = model.tokenizer.decode(codebook[tokens].index_put((mask,), codes.to(codebook)))
+        geometry = _geometry_losses(pose, features, batch, joints_fn)
+        total = total + geometry_scale * sum(
+            getattr(weights, name) * value for name, value in geometry.items()
+        )
+        parts |= geometry
+    return total, {name: value.detach() for name, value in parts.items()}
+
+
+def _geometry_losses(
+    pose: Tensor, features: ImageFeatures, batch: CropBatch, joints_fn: JointsFn
+) -> dict[str, Tensor]:
+    """Unweighted losses of a decoded body, by the names of ``LossWeights``."""
+    joints = joints_fn(pose, features.betas)
+    with torch.no_grad():
+        target = joints_fn(batch.pose, batch.betas)
+    projected = project(joints, cam_to_translation(features.cam))
+    return {
+        "pose": pose_loss(pose, batch.pose, batch.has_smpl),
+        "betas": betas_loss(features.betas, batch.betas, batch.has_smpl),
+        "joints_3d": joints_loss(joints, target, batch.has_smpl),
+        "keypoints_2d": keypoints_loss(projected, batch.keypoints_2d),
+    }
