@@ -135,7 +135,12 @@ def _tokenizer_job(name: str, entry: Json, profile: Json, params: Json) -> Json:
             "width": sizes["width"],
         },
         "train_on": entry["train_on"],
-        "train": {key: sizes[key] for key in ("steps", "batch", "lr")},
+        "train": {
+            "steps": sizes["steps"],
+            "batch_size": sizes["batch"],
+            "lr": sizes["lr"],
+            "num_vertices": sizes["vertices"],
+        },
         "weights": "datasets/open/weights/tokenizer.safetensors" if shipped else None,
         "short": bool(sizes["short"]) and not shipped,
         "bodies": "datasets/open/body"
@@ -197,7 +202,7 @@ def build_jobs(params: Json, variants: Json) -> dict[str, Json]:
     bodies = jobs["data/lab.json"]["bodies"]
     jobs["backbone/base.json"] = {
         "image_size": [crops["size"], crops["size"] * 3 // 4],
-        "model": {k: profile["backbone"][k] for k in ("patch", "dim", "depth", "heads")},
+        "model": {k: profile["backbone"][k] for k in ("patch", "dim", "depth", "heads", "stem")},
         "train": {k: profile["backbone"][k] for k in ("steps", "batch", "lr", "images")},
         "weights": "datasets/open/weights/backbone.safetensors" if shipped else None,
         "seed": seed,
@@ -213,7 +218,9 @@ def build_jobs(params: Json, variants: Json) -> dict[str, Json]:
                 "layers": entry["layers"],
                 **{k: profile["transformer"][k] for k in ("width", "heads", "points", "features")},
             },
-            "train": {k: profile["transformer"][k] for k in ("steps", "batch", "lr")},
+            "train": {
+                k: profile["transformer"][k] for k in ("steps", "batch", "lr", "geometry_scale")
+            },
             "weights": "datasets/open/weights/genhmr.safetensors" if base_shipped else None,
             "short": bool(profile["transformer"]["short"]) and not base_shipped,
             "crop": crops["size"],

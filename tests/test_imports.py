@@ -29,9 +29,11 @@ def _imports(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            package = path.relative_to(ROOT).with_suffix("").parts[: -node.level or None]
+            base = ".".join([*package, *([node.module] if node.module else [])])
+            module = base if node.level else node.module
+            yield module
+            yield from (f"{module}.{alias.name}" for alias in node.names)
 
 
 FILES = sorted((ROOT / "genhmr").rglob("*.py"))

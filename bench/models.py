@@ -1,0 +1,275 @@
+"""Stages `backbone`, `tokenizer@` and `transformer@`: train a model, or export the shipped one.
+
+Each stage ends in a folder of safetensors beside ``history.json``; resumable checkpoints live in
+the scratch folder, which DVC does not know.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import torch
+
+from genhmr.body.joints import body25
+from genhmr.body.model_files import load_bodies
+from genhmr.body.smpl import SMPLJoints
+from genhmr.data.augment import AugmentConfig
+from genhmr.data.crops import iterate_crops
+from genhmr.data.decoded import DecodedShard
+from genhmr.data.motion_shards import MotionShard
+from genhmr.data.shards import ImageShard
+from genhmr.image.pyramid import FeaturePyramid
+from genhmr.image.vit import ViTBackbone, ViTConfig
+from genhmr.tokenizer.model import PoseTokenizer
+from genhmr.train.checkpoint import load_weights, save_weights
+from genhmr.train.pretrain import pretrain_backbone
+from genhmr.train.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
+from genhmr.train.transformer import train_transformer
+from genhmr.transformer.genhmr import GenHMR
+from genhmr.transformer.losses import LossWeights
+from genhmr.transformer.model import ImageHeads, MaskedTransformer
+from genhmr.types import CropBatch, UserError
+
+Json = dict[str, Any]
+BACKBONE, TOKENIZER, GENHMR = "backbone.safetensors", "tokenizer.safetensors", "genhmr.safetensors"
+
+
+def pick_device(name: str) -> str:
+    """"auto" becomes "cuda" where there is one.
+
+    Raises:
+        UserError: "cuda" is asked for and not there.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("params.yaml: 'device' is cuda, but torch sees no GPU: use auto or cpu.")
+    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+
+
+def _fresh(folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _export(source: str, folder: Path, name: str) -> None:
+    """Takes shipped weights as they are; reading them first finds a damaged file."""
+    load_weights(Path(source))
+    shutil.copyfile(source, folder / name)
+    click.echo(f"{folder}: shipped weights {source}")
+
+
+def _write_history(folder: Path, history: list[dict[str, float]]) -> None:
+    (folder / "history.json").write_text(json.dumps(history, indent=0) + "\n")
+
+
+def make_backbone(job: Json, out: Path, scratch: Path) -> None:
+    """Pre-trains the backbone on rendered people, or exports the shipped one.
+
+    Args:
+        job: ``build/plan/backbone/base.json``.
+        out: folder of ``backbone.safetensors``.
+        scratch: dense set and checkpoint.
+    """
+    out = _fresh(out)
+    if job["weights"]:
+        _export(job["weights"], out, BACKBONE)
+        return
+    from genhmr.world.dense import dense_dataset
+
+    sizes, train = job["model"], job["train"]
+    config = ViTConfig(
+        tuple(job["image_size"]),
+        sizes["patch"],
+        sizes["dim"],
+        sizes["depth"],
+        sizes["heads"],
+        stem=sizes["stem"],
+    )
+    dense = scratch / "dense"
+    dense_dataset(dense, train["images"], job["image_size"][0], job["seed"])
+    history = pretrain_backbone(
+        dense,
+        scratch / "backbone",
+        out / BACKBONE,
+        config,
+        steps=train["steps"],
+        batch_size=train["batch"],
+        lr=train["lr"],
+        warmup=min(200, train["steps"] // 10),
+        seed=job["seed"],
+        device=pick_device(job["device"]),
+    )
+    _write_history(out, history)
+
+
+def make_tokenizer(job: Json, data: Path, out: Path, scratch: Path) -> None:
+    """Trains one tokenizer, or exports the shipped one.
+
+    Args:
+        job: ``build/plan/tokenizer/<name>.json``.
+        data: folder of the shards.
+        out: folder of ``tokenizer.safetensors``.
+        scratch: checkpoint.
+    """
+    out = _fresh(out)
+    if job["weights"]:
+        _export(job["weights"], out, TOKENIZER)
+        return
+    shards = [MotionShard(data / role / "train") for role in job["train_on"]]
+    tokenizer, history = train_tokenizer(
+        [shard.poses for shard in shards],
+        load_bodies(Path(job["bodies"])).neutral,
+        scratch,
+        **job["model"],
+        **job["train"],
+        shares=list(job["train_on"].values()),
+        seed=job["seed"],
+        device=pick_device(job["device"]),
+    )
+    save_tokenizer(out / TOKENIZER, tokenizer, {"train": job["train"], "data": job["train_on"]})
+    _write_history(out, history)
+
+
+def build_genhmr(
+    backbone: ViTBackbone, tokenizer: PoseTokenizer, sizes: Json, generator: torch.Generator
+) -> GenHMR:
+    """A fresh GenHMR around a trained backbone and a trained tokenizer.
+
+    Args:
+        backbone: pre-trained.
+        tokenizer: trained.
+        sizes: ``scales, layers, width, heads, points, features``.
+        generator: draws the initial weights.
+    """
+    num_codes = len(tokenizer.codebook)
+    with torch.random.fork_rng(devices=[]):  # torch.nn initialises from the global generator
+        torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
+        pyramid = FeaturePyramid(backbone.dim, sizes["features"], sizes["scales"])
+        transformer = MaskedTransformer(
+            tokenizer.num_tokens,
+            num_codes,
+            sizes["width"],
+            sizes["layers"],
+            sizes["heads"],
+            sizes["points"],
+            sizes["features"],
+            len(sizes["scales"]),
+        )
+        heads = ImageHeads(backbone.dim)
+    transformer.initialise_from_codebook(tokenizer.codebook, generator)
+    return GenHMR(backbone, pyramid, transformer, heads, tokenizer)
+
+
+def load_backbone(path: Path) -> tuple[ViTBackbone, dict[str, torch.Tensor]]:
+    """An exported backbone, and the tensors of its pyramid (a warm start for the next stage)."""
+    tensors, config = load_weights(path)
+    backbone = ViTBackbone.from_config(config["backbone"])
+    backbone.load_state_dict(_below(tensors, "backbone."))
+    return backbone.eval(), _below(tensors, "pyramid.")
+
+
+def _below(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def save_genhmr(folder: Path, model: GenHMR, sizes: Json, about: Json) -> None:
+    """Exports what stage 2 trained as ``genhmr.safetensors``; a frozen backbone is left out."""
+    frozen = not any(p.requires_grad for p in model.backbone.parameters())
+    state = {
+        name: tensor
+        for name, tensor in model.trainable_state().items()
+        if not (frozen and name.startswith("backbone."))
+    }
+    save_weights(folder / GENHMR, state, {"sizes": sizes, "about": about})
+
+
+def load_genhmr(folder: Path, device: str = "cpu") -> GenHMR:
+    """The model of a folder with ``backbone``, ``tokenizer`` and ``genhmr`` weights.
+
+    Raises:
+        UserError: a file is missing, damaged, or does not belong to the others.
+    """
+    tensors, config = load_weights(folder / GENHMR)
+    backbone, _ = load_backbone(folder / BACKBONE)
+    tokenizer = load_tokenizer(folder / TOKENIZER)
+    try:
+        model = build_genhmr(backbone, tokenizer, config["sizes"], torch.Generator())
+        own = {f"backbone.{k}": v for k, v in backbone.state_dict().items()}
+        model.load_trainable_state({**own, **tensors})
+    except (ValueError, KeyError, RuntimeError) as error:
+        raise UserError(
+            f"{folder / GENHMR} does not fit the weights beside it ({error}): export them together."
+        ) from error
+    return model.to(device).eval().requires_grad_(False)
+
+
+def make_transformer(job: Json, build: Path, out: Path, scratch: Path) -> None:
+    """Trains one masked transformer, or exports the shipped one.
+
+    Args:
+        job: ``build/plan/transformer/<name>.json``.
+        build: folder of shards and of the earlier models.
+        out: folder of the three weight files that make a model.
+        scratch: checkpoint and decoded images.
+    """
+    out = _fresh(out)
+    shutil.copyfile(build / "models" / "backbone" / BACKBONE, out / BACKBONE)
+    source = build / "models" / "tokenizer" / job["tokenizer"]
+    shutil.copyfile(source / TOKENIZER, out / TOKENIZER)
+    if job["weights"]:
+        _export(job["weights"], out, GENHMR)
+        load_genhmr(out)
+        return
+    backbone, pyramid = load_backbone(out / BACKBONE)
+    generator = torch.Generator().manual_seed(job["seed"])
+    model = build_genhmr(backbone, load_tokenizer(out / TOKENIZER), job["model"], generator)
+    own = model.pyramid.state_dict()
+    fitting = {k: v for k, v in pyramid.items() if k in own and v.shape == own[k].shape}
+    model.pyramid.load_state_dict({**own, **fitting})
+    shards = [
+        DecodedShard(ImageShard(build / "data" / role / "train"), scratch / "decoded")
+        for role in job["train_on"]
+    ]
+
+    def crops(start: int) -> Iterator[CropBatch]:
+        return iterate_crops(
+            shards,
+            job["train"]["batch"],
+            job["crop"],
+            AugmentConfig(),
+            np.random.default_rng(job["seed"]),
+            epochs=None,
+            weights=list(job["train_on"].values()),
+            start_step=start,
+        )
+
+    device = pick_device(job["device"])
+    neutral = load_bodies(Path(job["bodies"])).neutral
+    gumbel, losses = job["gumbel"], job["losses"]
+    history = train_transformer(
+        model,
+        crops,
+        SMPLJoints(neutral, body25()).to(device),
+        scratch,
+        job["train"]["steps"],
+        job["train"]["lr"],
+        warmup=min(200, job["train"]["steps"] // 10),
+        tau_max=job["mask_tau"],
+        temperature_start=gumbel["tau_start"],
+        temperature_end=gumbel["tau_end"],
+        annealing_duration=gumbel["duration"],
+        weights=LossWeights(
+            losses["mask"], losses["pose"], losses["betas"], losses["joints_3d"], losses["joints_2d"]
+        ),
+        geometry_scale=job["train"]["geometry_scale"],
+        seed=job["seed"],
+        device=device,
+    )
+    save_genhmr(out, model, job["model"], {k: job[k] for k in ("train", "train_on", "losses")})
+    _write_history(out, history)

@@ -1,0 +1,1 @@
+"""Writers of the official on-disk formats, one file per data set."""
