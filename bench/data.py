@@ -49,7 +49,7 @@ def prepare(job: dict[str, Any], out: Path) -> None:
     raw, bodies = Path(job["raw"]), load_bodies(Path(job["bodies"]))
     if job["source"] == "open":
         click.echo(f"{job['name']}: generating {raw}")
-        generate(job["name"], raw, bodies, MOTION, job["counts"], job["seed"], job["frame"])
+        generate(job["name"], raw, bodies, MOTION, job["generate"], job["seed"], job["frame"])
     elif not raw.is_dir():
         raise UserError(
             f"{raw} is missing: unpack {job['name']} there (see datasets/raw/README.md), "
@@ -59,8 +59,11 @@ def prepare(job: dict[str, Any], out: Path) -> None:
     for split, count in job["counts"].items():
         target = out / split
         if job["kind"] in MOTION_KINDS:
-            clips = read_motion(job["kind"], raw, split)
-            written = write_motion_shard(clips, target, job["name"], split, limit=count)
+            clips, stride = read_motion(job["kind"], raw, split), 1
+            if count:
+                clips = list(clips)
+                stride = max(1, sum(len(clip.poses) for clip in clips) // count)
+            written = write_motion_shard(clips, target, job["name"], split, stride)
             click.echo(f"{job['name']} {split}: {written} poses")
         else:
             frames = list(read_images(job["kind"], raw, split, bodies))

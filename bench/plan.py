@@ -118,6 +118,7 @@ def _data_job(role: str, entry: Json, profile: Json, params: Json) -> Json:
         "raw": f"datasets/raw/{raw}",
         "bodies": "datasets/open/body" if source == "open" else "datasets/body",
         "counts": {split: counts[split] for split in entry["splits"]},
+        "generate": profile["clips"][role] if motion else counts,
         "frame": profile["crops"]["frame"],
         "stored": profile["crops"]["stored"],
         "seed": params["seed"],
@@ -233,7 +234,11 @@ def build_jobs(params: Json, variants: Json) -> dict[str, Json]:
         for role in entry["sets"]:
             _pick(variants["datasets"], role, "data set")
         jobs[f"evaluate/{name}.json"] = {
-            "sets": {role: variants["datasets"][role]["kind"] for role in entry["sets"]},
+            "model": name,
+            "sets": {
+                role: {key: jobs[f"data/{role}.json"][key] for key in ("name", "kind", "raw")}
+                for role in entry["sets"]
+            },
             "settings": _settings(entry, params),
             "detections": params["detections"]["source"],
             "crop": crops["size"],

@@ -63,5 +63,7 @@ def fit_mean_pose(pose: np.ndarray, betas: np.ndarray) -> MeanPose:
     """
     if pose.ndim != 4 or pose.shape[-2:] != (3, 3) or len(pose) != len(betas):
         raise ValueError(f"need (N, J, 3, 3) and (N, 10), got {pose.shape} and {betas.shape}")
-    mean_betas = np.asarray(betas, np.float64).mean(axis=0)
-    return MeanPose(chordal_mean(pose).astype(np.float32), mean_betas.astype(np.float32))
+    mean = chordal_mean(pose)
+    return MeanPose(
+        mean.astype(np.float32), np.mean(betas, axis=0, dtype=np.float64).astype(np.float32)
+    )

@@ -13,11 +13,11 @@ import os
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Mapping
 
 import numpy as np
-import scipy.sparse
 
+from genhmr.body.arrays import as_float64, as_int64, load_npy, load_npz, not_smpl, take
 from genhmr.body.joints import H36M17_NAMES, NUM_VERTICES
 from genhmr.body.safe_pickle import load_pickle
 from genhmr.types import GENDERS, NUM_BETAS, NUM_JOINTS, UserError
@@ -93,26 +93,26 @@ def load_body_model(path: Path) -> BodyModelData:
     if path.suffix == ".pkl":
         content = load_pickle(path)
         if not isinstance(content, Mapping):
-            raise _not_smpl(path, "it holds no dictionary")
+            raise not_smpl(path, "it holds no dictionary")
     else:
-        content = _load_npz(path)
-    arrays = {name: _array(path, content, name) for name in
+        content = load_npz(path)
+    arrays = {name: take(path, content, name) for name in
               ("v_template", "shapedirs", "posedirs", "weights", "J_regressor", "f")}
     if "parents" in content:
-        parents = _array(path, content, "parents")
+        parents = take(path, content, "parents")
     else:
-        parents = np.atleast_2d(_array(path, content, "kintree_table"))[0]
+        parents = np.atleast_2d(take(path, content, "kintree_table"))[0]
     shapedirs = arrays["shapedirs"]
     if shapedirs.ndim == 3:
         shapedirs = shapedirs[..., :NUM_BETAS]
     body = BodyModelData(
-        v_template=_as_float64(path, "v_template", arrays["v_template"]),
-        shapedirs=_as_float64(path, "shapedirs", shapedirs),
-        posedirs=_as_float64(path, "posedirs", arrays["posedirs"]),
-        weights=_as_float64(path, "weights", arrays["weights"]),
-        J_regressor=_as_float64(path, "J_regressor", arrays["J_regressor"]),
-        faces=_as_int64(path, "f", arrays["f"]),
-        parents=_root_to_minus_one(_as_int64(path, "parents", parents)),
+        v_template=as_float64(path, "v_template", arrays["v_template"]),
+        shapedirs=as_float64(path, "shapedirs", shapedirs),
+        posedirs=as_float64(path, "posedirs", arrays["posedirs"]),
+        weights=as_float64(path, "weights", arrays["weights"]),
+        J_regressor=as_float64(path, "J_regressor", arrays["J_regressor"]),
+        faces=as_int64(path, "f", arrays["f"]),
+        parents=_root_to_minus_one(as_int64(path, "parents", parents)),
         source=str(path),
     )
     _check_body(path, body)
@@ -136,9 +136,12 @@ def load_bodies(folder: Path) -> Bodies:
     if (folder / "neutral.npz").exists():
         bodies = {g: load_body_model(folder / f"{g}.npz") for g in GENDERS}
         regressor_path = folder / "regressors.npz"
-        content = _load_npz(regressor_path)
-        regressor = _array(regressor_path, content, "J_regressor_h36m")
-        names = [str(name) for name in _array(regressor_path, content, "h36m_names")]
+        content = load_npz(regressor_path)
+        for key in ("J_regressor_h36m", "h36m_names"):
+            if key not in content:
+                raise UserError(f"{regressor_path} lacks {key!r}; restore the shipped file.")
+        regressor = take(regressor_path, content, "J_regressor_h36m")
+        names = [str(name) for name in take(regressor_path, content, "h36m_names")]
         if sorted(names) != sorted(H36M17_NAMES) or len(names) != len(regressor):
             raise UserError(
                 f"{regressor_path} names other joints than Human3.6M's 17 in h36m_names; "
@@ -148,8 +151,8 @@ def load_bodies(folder: Path) -> Bodies:
     else:
         bodies = {g: load_body_model(_find_licensed(folder, g)) for g in GENDERS}
         regressor_path = folder / "J_regressor_h36m.npy"
-        regressor = _load_npy(regressor_path)
-    regressor = _as_float64(regressor_path, "J_regressor_h36m", regressor)
+        regressor = load_npy(regressor_path)
+    regressor = as_float64(regressor_path, "J_regressor_h36m", regressor)
     if regressor.shape != (len(H36M17_NAMES), NUM_VERTICES) or not np.isfinite(regressor).all():
         raise UserError(
             f"{regressor_path} must hold finite numbers of shape (17, {NUM_VERTICES}), "
@@ -204,61 +207,6 @@ def _find_licensed(folder: Path, gender: str) -> Path:
     return found[-1]  # the highest version when several are there
 
 
-def _load_npz(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except FileNotFoundError as error:
-        raise UserError(f"{path} does not exist; restore it or download it again.") from error
-    except Exception as error:  # zipfile, zlib and numpy raise a dozen kinds
-        raise UserError(
-            f"{path} is not a readable npz file of plain arrays ({type(error).__name__}); "
-            "download it again."
-        ) from error
-
-
-def _load_npy(path: Path) -> np.ndarray:
-    try:
-        array = np.load(path, allow_pickle=False)
-    except FileNotFoundError as error:
-        raise UserError(
-            f"{path} does not exist; it comes with SPIN's data bundle, put it there."
-        ) from error
-    except Exception as error:
-        raise UserError(
-            f"{path} is not a readable npy file ({type(error).__name__}); download it again."
-        ) from error
-    if not isinstance(array, np.ndarray):
-        raise UserError(f"{path} is an archive, not one array; get J_regressor_h36m.npy.")
-    return array
-
-
-def _not_smpl(path: Path, reason: str) -> UserError:
-    return UserError(
-        f"{path} is not an SMPL body with {NUM_VERTICES} vertices and {NUM_JOINTS} joints: "
-        f"{reason}; put the SMPL file there (not SMPL-H or SMPL-X)."
-    )
-
-
-def _array(path: Path, content: Mapping[str, Any], name: str) -> np.ndarray:
-    if name not in content:
-        raise _not_smpl(path, f"the key {name!r} is missing")
-    value = content[name]
-    return value.toarray() if scipy.sparse.issparse(value) else np.asarray(value)
-
-
-def _as_float64(path: Path, name: str, array: np.ndarray) -> np.ndarray:
-    if array.dtype.kind not in "fiu":
-        raise _not_smpl(path, f"{name} holds no numbers")
-    return np.ascontiguousarray(array, dtype=np.float64)
-
-
-def _as_int64(path: Path, name: str, array: np.ndarray) -> np.ndarray:
-    if array.dtype.kind not in "iu":
-        raise _not_smpl(path, f"{name} holds no integers")
-    return np.ascontiguousarray(array).astype(np.int64)
-
-
 def _root_to_minus_one(parents: np.ndarray) -> np.ndarray:
     # Released files store the root's parent as 2^32 - 1.
     return np.where(parents >= 2**31, -1, parents)
@@ -276,18 +224,18 @@ def _check_body(path: Path, body: BodyModelData) -> None:
     for name, shape in expected.items():
         array = getattr(body, name)
         if array.shape != shape:
-            raise _not_smpl(path, f"{name} has shape {array.shape} instead of {shape}")
+            raise not_smpl(path, f"{name} has shape {array.shape} instead of {shape}")
         if not np.isfinite(array).all():
-            raise _not_smpl(path, f"{name} holds NaN or infinity")
+            raise not_smpl(path, f"{name} holds NaN or infinity")
     if body.faces.ndim != 2 or body.faces.shape[1] != 3:
-        raise _not_smpl(path, f"f has shape {body.faces.shape} instead of (F, 3)")
+        raise not_smpl(path, f"f has shape {body.faces.shape} instead of (F, 3)")
     if body.faces.size and not (0 <= body.faces.min() and body.faces.max() < NUM_VERTICES):
-        raise _not_smpl(path, "f points at vertices that do not exist")
+        raise not_smpl(path, "f points at vertices that do not exist")
     order = np.arange(NUM_JOINTS)
     if body.parents[0] != -1 or (body.parents[1:] < 0).any() or (body.parents >= order).any():
-        raise _not_smpl(path, "the kinematic tree is not in parent-first order")
+        raise not_smpl(path, "the kinematic tree is not in parent-first order")
     if np.abs(body.weights.sum(1) - 1).max() > 1e-3:
-        raise _not_smpl(path, "the skinning weights do not sum to 1")
+        raise not_smpl(path, "the skinning weights do not sum to 1")
 
 
 def _left_leg_first(regressor: np.ndarray, body: BodyModelData) -> np.ndarray:

@@ -20,144 +20,27 @@ import io
 import math
 import pickle
 import re
-from collections import OrderedDict
 from pathlib import Path
 from typing import Any, Callable
 
 import numpy as np
 import scipy.sparse
 
+from genhmr.body.pickle_records import (
+    ALLOWED,
+    Array,
+    ArrayFromBuffer,
+    Chumpy,
+    Csc,
+    Csr,
+    Dtype,
+    Record,
+    Scalar,
+)
 from genhmr.types import UserError
 
 # bool, bytes, signed, unsigned, float, complex, unicode; "O" is handled on its own.
 _DTYPE_NAME = re.compile(r"^(\?|b1|[iu][1248]|f[248]|c8|c16|[SU]\d{1,6})$")
-
-
-class _Record:
-    """Remembers how it was called; knows nothing else.
-
-    ``__setstate__`` lives on every record class, so a pickle that aims a BUILD at a *class*
-    raises a TypeError instead of writing attributes on it.
-    """
-
-    def __new__(cls, *args: Any) -> "_Record":
-        record = object.__new__(cls)
-        record.args, record.state = args, None
-        return record
-
-    def __init__(self, *args: Any) -> None:
-        pass
-
-    def __setstate__(self, state: Any) -> None:
-        self.state = state
-
-
-class _Array(_Record):
-    """``numpy.ndarray`` by ``_reconstruct``: the content is in the state."""
-
-
-class _ArrayFromBuffer(_Record):
-    """``numpy.ndarray`` by ``_frombuffer`` (protocol 5): (buffer, dtype, shape, order)."""
-
-
-class _Scalar(_Record):
-    """A numpy scalar: (dtype, bytes)."""
-
-
-class _Dtype(_Record):
-    """``numpy.dtype``: its name in the arguments, its byte order in the state."""
-
-
-class _Csc(_Record):
-    """``scipy.sparse.csc_matrix``."""
-
-
-class _Csr(_Record):
-    """``scipy.sparse.csr_matrix``."""
-
-
-class _Chumpy(_Record):
-    """Any class of chumpy; only those that hold plain data are converted."""
-
-
-class _Reconstructor(_Record):
-    """``copyreg._reconstructor(cls, object, None)``, how protocols 0 and 1 make instances."""
-
-    def __new__(cls, *args: Any) -> _Record:
-        kind = args[0] if args else None
-        if not (isinstance(kind, type) and issubclass(kind, _Record)):
-            raise ValueError("copyreg._reconstructor called on something that is not data")
-        return kind()
-
-
-class _Latin1(_Record):
-    """``_codecs.encode(text, "latin1")``, how Python 3 writes bytes at protocol 2 and below."""
-
-    def __new__(cls, *args: Any) -> bytes:
-        if len(args) != 2 or args[1] not in ("latin1", "latin-1"):
-            raise ValueError("_codecs.encode called with another codec than latin1")
-        return str.encode(args[0], "latin1")
-
-
-class _Bytes(_Record):
-    """``bytes()`` and ``bytearray(text, "latin-1")`` of low protocols; never a length."""
-
-    def __new__(cls, *args: Any) -> bytes:
-        if args and not isinstance(args[0], (bytes, bytearray, str)):
-            raise ValueError("bytes called with something that is not bytes")
-        return _Latin1(*args) if len(args) == 2 else bytes(*args)
-
-
-class _Ndarray(_Record):
-    """The class ``numpy.ndarray``, which a pickle names but must not call."""
-
-
-class _Object(_Record):
-    """The class ``object``."""
-
-
-_BY_NAME: dict[str, type] = {
-    "ndarray": _Ndarray,
-    "dtype": _Dtype,
-    "_reconstruct": _Array,
-    "scalar": _Scalar,
-    "_frombuffer": _ArrayFromBuffer,
-    "csc_matrix": _Csc,
-    "csr_matrix": _Csr,
-}
-_ALLOWED: dict[tuple[str, str], type] = {
-    **{("numpy", name): _BY_NAME[name] for name in ("ndarray", "dtype")},
-    **{
-        (f"{package}.{module}", name): _BY_NAME[name]
-        for package in ("numpy.core", "numpy._core")
-        for module, name in (
-            ("multiarray", "_reconstruct"),
-            ("multiarray", "scalar"),
-            ("numeric", "_frombuffer"),
-        )
-    },
-    **{
-        (f"scipy.sparse{module}", f"{kind}_matrix"): _BY_NAME[f"{kind}_matrix"]
-        for kind in ("csc", "csr")
-        for module in ("", f".{kind}", f"._{kind}")
-    },
-    **{
-        (module, name): kind
-        for module in ("builtins", "__builtin__")
-        for name, kind in (
-            ("object", _Object),
-            ("bytes", _Bytes),
-            ("bytearray", _Bytes),
-            ("set", set),
-            ("frozenset", frozenset),
-            ("complex", complex),
-        )
-    },
-    ("copyreg", "_reconstructor"): _Reconstructor,
-    ("copy_reg", "_reconstructor"): _Reconstructor,
-    ("_codecs", "encode"): _Latin1,
-    ("collections", "OrderedDict"): OrderedDict,
-}
 
 
 class _Refused(Exception):
@@ -167,9 +50,9 @@ class _Refused(Exception):
 class _RecordUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> type:
         if module.split(".")[0] == "chumpy" and name.isidentifier():
-            return type(name, (_Chumpy,), {"__module__": module})
+            return type(name, (Chumpy,), {"__module__": module})
         try:
-            return _ALLOWED[module, name]
+            return ALLOWED[module, name]
         except KeyError:
             raise _Refused(f"{module}.{name}") from None
 
@@ -214,7 +97,7 @@ def load_pickle(path: Path) -> object:
 
 def _to_data(value: Any, done: dict[int, Any]) -> Any:
     """Replace every record below ``value`` by its data; ``done`` keeps shared objects shared."""
-    if isinstance(value, _Record):
+    if isinstance(value, Record):
         key = id(value)
         if key not in done:
             done[key] = _record_to_data(value, lambda part: _to_data(part, done))
@@ -236,32 +119,32 @@ def _to_data(value: Any, done: dict[int, Any]) -> Any:
     return value
 
 
-def _record_to_data(record: _Record, resolve: Callable[[Any], Any]) -> Any:
-    if isinstance(record, _Array):
+def _record_to_data(record: Record, resolve: Callable[[Any], Any]) -> Any:
+    if isinstance(record, Array):
         _, shape, dtype, fortran, content = record.state
         return _array(shape, dtype, "F" if fortran else "C", content, resolve)
-    if isinstance(record, _ArrayFromBuffer):
+    if isinstance(record, ArrayFromBuffer):
         content, dtype, shape, order = record.args
         return _array(shape, dtype, order, content, resolve)
-    if isinstance(record, _Scalar):
+    if isinstance(record, Scalar):
         return _array((), *_scalar_parts(record), resolve)[()]
-    if isinstance(record, _Dtype):
+    if isinstance(record, Dtype):
         return _dtype(record)
-    if isinstance(record, (_Csc, _Csr)):
+    if isinstance(record, (Csc, Csr)):
         return _sparse(record, resolve)
-    if isinstance(record, _Chumpy):
+    if isinstance(record, Chumpy):
         return _chumpy(record, resolve)
-    raise ValueError(f"a bare {type(record).__name__.lstrip('_')} stands where data should be")
+    raise ValueError(f"a bare {type(record).__name__} stands where data should be")
 
 
-def _scalar_parts(record: _Record) -> tuple[Any, str, Any]:
+def _scalar_parts(record: Record) -> tuple[Any, str, Any]:
     dtype, content = record.args
     return dtype, "C", content
 
 
 def _dtype(record: Any) -> np.dtype:
     """A plain dtype; structured and sub-array dtypes are refused (no supported set has them)."""
-    if not isinstance(record, _Dtype):
+    if not isinstance(record, Dtype):
         raise ValueError("an array without a dtype")
     name = record.args[0]
     state = record.state or (3, "|", None, None, None)
@@ -304,29 +187,29 @@ def _array(
     return flat.reshape(shape, order=order)
 
 
-def _state_dict(record: _Record) -> dict[str, Any]:
+def _state_dict(record: Record) -> dict[str, Any]:
     """The attributes of a record: its state, or the first part of (state, slots)."""
     state = record.state
     if isinstance(state, tuple) and len(state) == 2:
         state = state[0]
     if not isinstance(state, dict):
-        raise ValueError(f"a {type(record).__name__.lstrip('_')} without content")
+        raise ValueError(f"a {type(record).__name__} without content")
     return state
 
 
-def _sparse(record: _Record, resolve: Callable[[Any], Any]) -> Any:
+def _sparse(record: Record, resolve: Callable[[Any], Any]) -> Any:
     """A csc or csr matrix, its index arrays checked before scipy's C code walks them."""
     state = _state_dict(record)
     shape = resolve(state.get("_shape", state.get("shape")))
     parts = tuple(np.asarray(resolve(state[name])) for name in ("data", "indices", "indptr"))
-    kind = scipy.sparse.csc_matrix if isinstance(record, _Csc) else scipy.sparse.csr_matrix
+    kind = scipy.sparse.csc_matrix if isinstance(record, Csc) else scipy.sparse.csr_matrix
     rows, columns = (int(size) for size in shape)
     matrix = kind(parts, shape=(rows, columns))
     matrix.check_format(full_check=True)
     return matrix
 
 
-def _chumpy(record: _Chumpy, resolve: Callable[[Any], Any]) -> np.ndarray:
+def _chumpy(record: Chumpy, resolve: Callable[[Any], Any]) -> np.ndarray:
     """The numbers of a chumpy array: ``Ch`` holds ``x``, ``Select`` picks ``idxs`` of ``a``."""
     state = _state_dict(record)
     if "x" in state:

@@ -156,7 +156,8 @@ class SMPL(_Kinematics):
         """
         with torch.autocast(pose.device.type, enabled=False):
             pose, betas = pose.to(self.weights.dtype), betas.to(self.weights.dtype)
-            rest = torch.addmm(self.rest_bias, betas, self.rest_map).view(len(betas), 2, -1, 3)
+            rest = torch.addmm(self.rest_bias, betas, self.rest_map)
+            rest = rest.view(len(betas), 2, NUM_JOINTS, 3)
             world = self.chain(pose, rest[:, 1])[:, :, :3]
             rotation, joints = world[..., :3], world[..., 3]
             # A skinning transform takes a rest vertex, so the rest joint is subtracted first.
@@ -174,7 +175,7 @@ class SMPL(_Kinematics):
         columns = _COLUMNS_IN_CACHE if features.device.type == "cpu" else len(self.blend_bias)
         tiles = zip(self.blend_bias.split(columns), self.blend_map.split(columns, dim=1))
         shaped = torch.cat([torch.addmm(bias, features, part) for bias, part in tiles], dim=1)
-        return shaped.view(len(features), 3, -1)
+        return shaped.view(len(features), 3, len(self.blend_bias) // 3)
 
 
 class SMPLJoints(_Kinematics):
@@ -240,7 +241,7 @@ class SMPLJoints(_Kinematics):
         with torch.autocast(pose.device.type, enabled=False):
             pose, betas = pose.to(self.gather.dtype), betas.to(self.gather.dtype)
             moments = torch.addmm(self.blend_bias, self.features(pose, betas), self.blend_map)
-            moments = moments.view(len(betas), -1, 3)
+            moments = moments.view(len(betas), len(self.blend_bias) // 3, 3)
             world = self.chain(pose, moments[:, :NUM_JOINTS])[:, :, :3]
             terms = world[..., 3]
             if len(self.bones):

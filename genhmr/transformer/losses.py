@@ -87,6 +87,6 @@ def keypoints_loss(pred: Tensor, target: Tensor) -> Tensor:
         target: (B, J, 3), x, y and confidence; x and y may be anything where the latter is 0.
     """
     confidence = target[..., 2:]
-    # where, not a product: an unknown keypoint may be stored as NaN.
-    error = torch.where(confidence > 0, (pred - target[..., :2]).abs(), torch.zeros_like(pred))
-    return (error * confidence).flatten(1).sum(1).mean()
+    # An unknown keypoint may be stored as NaN, which a product with 0 would not remove.
+    place = torch.where(confidence > 0, target[..., :2], 0.0)
+    return ((pred - place).abs() * confidence).flatten(1).sum(1).mean()

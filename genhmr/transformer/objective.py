@@ -92,12 +92,14 @@ def _geometry_losses(
 ) -> dict[str, Tensor]:
     """Unweighted losses of a decoded body, by the names of ``LossWeights``."""
     joints = joints_fn(pose, features.betas)
+    # Unknown shapes are NaN, which no product with 0 would remove.
+    betas = torch.where(batch.has_smpl[:, None], batch.betas, 0.0)
     with torch.no_grad():
-        target = joints_fn(batch.pose, batch.betas)
+        target = joints_fn(batch.pose, betas)
     projected = project(joints, cam_to_translation(features.cam))
     return {
         "pose": pose_loss(pose, batch.pose, batch.has_smpl),
-        "betas": betas_loss(features.betas, batch.betas, batch.has_smpl),
+        "betas": betas_loss(features.betas, betas, batch.has_smpl),
         "joints_3d": joints_loss(joints, target, batch.has_smpl),
         "keypoints_2d": keypoints_loss(projected, batch.keypoints_2d),
     }

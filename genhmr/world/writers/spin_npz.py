@@ -20,7 +20,9 @@ _PELVIS = 14
 _ABSENT = (13, 15)  # HeadTop and Thorax have no counterpart in SMPL
 
 
-def spin_row(name: str, record: PersonRecord, intrinsics: np.ndarray, size: tuple[int, int]) -> dict:
+def spin_row(
+    name: str, record: PersonRecord, intrinsics: np.ndarray, size: tuple[int, int]
+) -> dict:
     """One row of the npz.
 
     Args:

@@ -1,0 +1,344 @@
+"""Stages `evaluate-tokenizer@` and `evaluate@`: per-image metrics to parquet.
+
+One process scores a model under all its inference settings: images are encoded once a batch, and
+settings that resolve to the same values run once. Beside the metrics an evaluation leaves its
+timings (AITI, batch 1) and what the figures need; nothing after it loads a model.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from bench.models import TOKENIZER, load_genhmr, pick_device
+from genhmr.baselines.mean_pose import fit_mean_pose
+from genhmr.body.joints import body25
+from genhmr.body.model_files import Bodies, load_bodies
+from genhmr.body.rotations import axis_angle_to_matrix
+from genhmr.body.smpl import SMPL, SMPLJoints
+from genhmr.data.crops import IMAGE_MEAN, IMAGE_STD, iterate_crops
+from genhmr.data.detections import openpose_detections, simulate_detections
+from genhmr.data.motion_shards import MotionShard
+from genhmr.data.shards import ImageShard
+from genhmr.inference.predict import Prediction, sample_pose
+from genhmr.inference.refinement import refine_pose
+from genhmr.inference.timing import measure_aiti
+from genhmr.metrics.protocols import Protocol, evaluate_batch, protocol_for, regressor_for
+from genhmr.train.tokenizer import evaluate_tokenizer, load_tokenizer
+from genhmr.transformer.genhmr import GenHMR
+from genhmr.types import BodyOutput, CropBatch
+
+Json = dict[str, Any]
+GALLERY_ROWS = 6
+TRACE_ITERATIONS = 10  # the paper's Figures 5 and 6 show ten
+
+
+def _part_then_rename(out: Path) -> Path:
+    part = out.with_name(out.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    return part
+
+
+def _finish(part: Path, out: Path) -> None:
+    shutil.rmtree(out, ignore_errors=True)
+    part.rename(out)
+
+
+def score_tokenizer(job: Json, model: Path, data: Path, out: Path) -> None:
+    """Reconstruction errors of one tokenizer, pose by pose.
+
+    Args:
+        job: ``build/plan/evaluate-tokenizer/<name>.json``.
+        model: folder of the tokenizer.
+        data: folder of the shards.
+        out: folder of ``per_pose.parquet`` (columns ``role, key, mpjpe, pa_mpjpe, mve``).
+    """
+    device = pick_device(job["device"])
+    tokenizer = load_tokenizer(model / TOKENIZER).to(device)
+    body = load_bodies(Path(job["bodies"])).neutral
+    frames = []
+    for role, split in job["sets"].items():
+        shard = MotionShard(data / role / split)
+        errors = evaluate_tokenizer(tokenizer, shard.poses, body, device=device)
+        keys = [f"{shard.keys[c]}/{f}" for c, f in zip(shard.clips, shard.frames)]
+        frames.append(pd.DataFrame({"role": role, "key": keys, **errors}))
+    part = _part_then_rename(out)
+    pd.concat(frames, ignore_index=True).to_parquet(part / "per_pose.parquet")
+    _finish(part, out)
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """Poses bodies and measures them under the protocol of one data set.
+
+    Attributes:
+        protocol: the named choices.
+        bodies: SMPL layer by gender.
+        regressor: of the protocol, or None.
+    """
+
+    protocol: Protocol
+    bodies: dict[str, SMPL]
+    regressor: Tensor | None
+
+    @classmethod
+    def build(cls, dataset: str, bodies: Bodies, device: str) -> "Scorer":
+        """The scorer of a data set's reference protocol."""
+        protocol = protocol_for(dataset)
+        matrix = regressor_for(protocol, bodies)
+        return cls(
+            protocol,
+            {g: SMPL(bodies.get(g)).to(device) for g in ("neutral", "male", "female")},
+            None if matrix is None else torch.as_tensor(matrix).float().to(device),
+        )
+
+    def truth(self, pose: Tensor, betas: Tensor, genders: np.ndarray) -> BodyOutput:
+        """Ground-truth bodies (B, ...), each with its own gender where the protocol says so."""
+        if self.protocol.truth_body == "neutral":
+            return self.bodies["neutral"](pose, betas)
+        vertices = pose.new_empty(len(pose), len(self.bodies["neutral"].v_template), 3)
+        joints = pose.new_empty(len(pose), 24, 3)
+        for gender in sorted(set(genders.tolist())):
+            rows = torch.from_numpy(np.flatnonzero(genders == gender)).to(pose.device)
+            body = self.bodies[gender](pose[rows], betas[rows])
+            vertices[rows], joints[rows] = body.vertices, body.joints
+        return BodyOutput(vertices, joints)
+
+    def score(self, pose: Tensor, betas: Tensor, truth: BodyOutput) -> dict[str, np.ndarray]:
+        """``mpjpe``, ``pa_mpjpe``, ``mve`` of neutral bodies, (B,) millimetres each."""
+        return evaluate_batch(
+            self.protocol, self.bodies["neutral"](pose, betas), truth, self.regressor
+        )
+
+
+def _detections(job: Json, shard: ImageShard, rows: np.ndarray, batch: CropBatch, raw: Path) -> Tensor:
+    """(B, 25, 3) keypoints in crop units from the named source, the same at every call."""
+    if job["detections"] == "openpose":
+        columns = shard.annotations
+        found = openpose_detections(
+            raw / "openpose", columns["image"][rows], columns["center"][rows], columns["box_size"][rows]
+        )
+        return torch.from_numpy(found)
+    found = [
+        # A generator a record: a detection does not change with the batch it comes in.
+        simulate_detections(keypoints[None], np.random.default_rng([job["seed"], int(row)]))[0]
+        for keypoints, row in zip(batch.keypoints_2d.numpy(), rows)
+    ]
+    return torch.from_numpy(np.stack(found)).float()
+
+
+def _sample(model: GenHMR, features: Any, setting: Json, rows: np.ndarray, seed: int) -> Prediction:
+    ugs = setting["ugs"]
+    generators = None
+    if ugs["top_k"] > 1:
+        generators = [torch.Generator().manual_seed(seed * 1_000_003 + int(row)) for row in rows]
+    return sample_pose(
+        model, features, ugs["iters"], ugs["schedule"], ugs["top_k"], ugs["temperature"], generators
+    )
+
+
+def _refine(model: GenHMR, joints: SMPLJoints, sampled: Prediction, points: Tensor, refine: Json):
+    return refine_pose(
+        model.tokenizer.decode,
+        joints,
+        sampled.latents,
+        sampled.betas,
+        sampled.cam,
+        points,
+        steps=refine["iters"],
+        step_size=refine["step_size"],
+        pose_weight=refine["pose_weight"],
+        refine_camera=refine["camera"],
+    )
+
+
+def _unique(settings: Json) -> dict[str, list[str]]:
+    """Resolved setting (as JSON) -> the names that ask for it, in order."""
+    groups: dict[str, list[str]] = {}
+    for name, setting in settings.items():
+        # Without refinement its knobs do not matter.
+        refine = setting["refine"] if setting["refine"]["iters"] else {"iters": 0}
+        key = json.dumps({**setting, "refine": refine}, sort_keys=True)
+        groups.setdefault(key, []).append(name)
+    return groups
+
+
+def _rows(names: list[str], step: int, role: str, keys: np.ndarray, errors: Json) -> Iterator[Any]:
+    for name in names:
+        yield pd.DataFrame({"setting": name, "step": step, "role": role, "key": keys, **errors})
+
+
+def score_model(job: Json, trained: Json, build: Path, out: Path) -> None:
+    """Scores one model under all its settings.
+
+    Args:
+        job: ``build/plan/evaluate/<name>.json``.
+        trained: ``build/plan/transformer/<name>.json``; its training sets give the mean pose.
+        build: folder of shards and models.
+        out: folder of ``per_image.parquet`` (``setting, step, role, key, mpjpe, pa_mpjpe, mve``;
+            a setting without refinement has step 0), ``timing.json``, ``gallery-<role>.npz`` and
+            ``trace.npz``.
+    """
+    device = pick_device(job["device"])
+    model = load_genhmr(build / "models" / "transformer" / job["model"], device)
+    bodies = load_bodies(Path(job["bodies"]))
+    joints = SMPLJoints(bodies.neutral, body25()).to(device)
+    mean = _mean_pose([build / "data" / role / "train" for role in trained["train_on"]])
+    groups = _unique(job["settings"])
+    part = _part_then_rename(out)
+    tables: list[pd.DataFrame] = []
+    for role, dataset in job["sets"].items():
+        shard = ImageShard(build / "data" / role / "test")
+        scorer = Scorer.build(dataset["kind"], bodies, device)
+        chosen = {i * len(shard) // GALLERY_ROWS for i in range(GALLERY_ROWS)}
+        gallery: list[Json] = []
+        batches = iterate_crops(shard, job["batch"], job["crop"])
+        count = -(-len(shard) // job["batch"])
+        for batch in tqdm(batches, total=count, desc=f"evaluate {dataset['name']}", mininterval=2):
+            rows = batch.index.numpy()
+            genders, keys = shard.annotations["gender"][rows], shard.annotations["key"][rows]
+            truth = scorer.truth(batch.pose.to(device), batch.betas.to(device), genders)
+            points = _detections(job, shard, rows, batch, Path(dataset["raw"])).to(device)
+            with torch.no_grad():
+                features = model.encode_image(batch.images.to(device))
+            pose, betas = (torch.from_numpy(a).to(device) for a in mean.predict(len(rows)))
+            errors = scorer.score(pose, betas, truth)
+            tables += _rows(["mean-pose"], 0, role, keys, errors)
+            for key, names in groups.items():
+                setting = json.loads(key)
+                sampled = _sample(model, features, setting, rows, job["seed"])
+                path = [sampled.pose]
+                if setting["refine"]["iters"]:
+                    trace = _refine(model, joints, sampled, points, setting["refine"])
+                    path = list(trace.pose)
+                single = len(setting["report"]) == 1
+                for step in setting["report"]:
+                    errors = scorer.score(path[step], sampled.betas, truth)
+                    tables += _rows(names, 0 if single else step, role, keys, errors)
+                if "headline" in names:
+                    gallery += _gallery(
+                        batch, rows, chosen, scorer, truth, sampled, path, trace.cam[-1]
+                        if setting["refine"]["iters"] else sampled.cam, points,
+                    )  # fmt: skip
+        np.savez_compressed(
+            part / f"gallery-{role}.npz",
+            **{name: np.stack([g[name] for g in gallery]) for name in gallery[0]},
+        )
+        if role == next(iter(job["sets"])):
+            first = next(iter(iterate_crops(shard, 1, job["crop"])))
+            _write_trace(model, first.images.to(device), part)
+            timing = _time(job, model, joints, first, device)
+    table = pd.concat(tables, ignore_index=True)
+    order = ["role", "setting", "step", "key"]
+    table.sort_values(order, kind="stable", ignore_index=True).to_parquet(
+        part / "per_image.parquet"
+    )
+    (part / "timing.json").write_text(json.dumps(timing, indent=1, sort_keys=True) + "\n")
+    _finish(part, out)
+
+
+def _mean_pose(folders: list[Path]):
+    """Mean body over the training records with SMPL ground truth."""
+    poses, betas = [], []
+    for folder in folders:
+        columns = ImageShard(folder).annotations
+        known = columns["has_smpl"]
+        poses.append(columns["pose"][known])
+        betas.append(columns["betas"][known])
+    rotations = axis_angle_to_matrix(torch.from_numpy(np.concatenate(poses)))
+    return fit_mean_pose(rotations.numpy(), np.concatenate(betas))
+
+
+def _gallery(
+    batch: CropBatch,
+    rows: np.ndarray,
+    chosen: set[int],
+    scorer: Scorer,
+    truth: BodyOutput,
+    sampled: Prediction,
+    path: list[Tensor],
+    cam: Tensor,
+    points: Tensor,
+) -> Iterator[Json]:
+    """What the gallery shows of the chosen images of a batch."""
+    before = scorer.score(path[0], sampled.betas, truth)["mpjpe"]
+    after = scorer.score(path[-1], sampled.betas, truth)["mpjpe"]
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (IMAGE_MEAN, IMAGE_STD))
+    for i, row in enumerate(rows):
+        if int(row) not in chosen:
+            continue
+        image = ((batch.images[i] * std + mean) * 255).round().clamp(0, 255)
+        yield {
+            "image": image.permute(1, 2, 0).to(torch.uint8).numpy(),
+            "keypoints_2d": points[i].cpu().numpy(),
+            "sampled_pose": path[0][i].cpu().numpy(),
+            "sampled_betas": sampled.betas[i].cpu().numpy(),
+            "sampled_cam": sampled.cam[i].cpu().numpy(),
+            "refined_pose": path[-1][i].cpu().numpy(),
+            "refined_betas": sampled.betas[i].cpu().numpy(),
+            "refined_cam": cam[i].cpu().numpy(),
+            "truth_pose": batch.pose[i].numpy(),
+            "truth_betas": batch.betas[i].numpy(),
+            "mpjpe": np.array([before[i], after[i]]),
+        }
+
+
+def _write_trace(model: GenHMR, image: Tensor, out: Path) -> None:
+    """Masks and confidences of one image's sampling, (T, L) each."""
+    with torch.no_grad():
+        sampled = sample_pose(model, model.encode_image(image), TRACE_ITERATIONS)
+    np.savez_compressed(
+        out / "trace.npz",
+        masks=sampled.trace.masks[:, 0].cpu().numpy(),
+        confidences=sampled.trace.confidences[:, 0].cpu().numpy(),
+    )
+
+
+def _time(job: Json, model: GenHMR, joints: SMPLJoints, batch: CropBatch, device: str) -> Json:
+    """AITI by stage on one image, and cumulative as the paper's Tables 2 and 3 print it."""
+    image, points = batch.images.to(device), batch.keypoints_2d.to(device)
+    default = job["settings"]["headline"]
+    with torch.no_grad():
+        features = model.encode_image(image)
+    start = _sample(model, features, default, np.zeros(1, int), job["seed"])
+
+    def encode() -> None:
+        with torch.no_grad():
+            model.encode_image(image)
+
+    backbone, sampling, refinement = measure_aiti(
+        encode,
+        lambda t: sample_pose(model, features, t),
+        lambda p: _refine(model, joints, start, points, default["refine"] | {"iters": p}),
+        repeats=job["timing"],
+        device=device,
+    )
+    fit = np.polynomial.Polynomial.fit
+    t_default = default["ugs"]["iters"]
+    line = fit(sampling.iterations, sampling.seconds, 1)
+    base = backbone + float(line(t_default))
+    aiti = {f"cosine-{t}/0": backbone + s for t, s in zip(sampling.iterations, sampling.seconds)}
+    aiti |= {f"refinement/{p}": base + s for p, s in zip(refinement.iterations, refinement.seconds)}
+    aiti["refinement/0"] = base
+    stages = {
+        name: {
+            "iterations": stage.iterations,
+            "seconds": stage.seconds,
+            "intercept_s": stage.line.intercept,
+            "per_iteration_s": stage.line.slope,
+            "per_iteration_interval_s": stage.line.slope_interval,
+        }
+        for name, stage in (("sampling", sampling), ("refinement", refinement))
+    }
+    return {"aiti": aiti, "backbone_s": backbone, "device": device, **stages}

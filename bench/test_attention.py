@@ -1,0 +1,156 @@
+"""Deformable cross-attention and sampling beside the usual order of work.
+
+Peer: the pure-torch multi-scale deformable attention of `transformers` (Deformable DETR), which
+projects every pixel to values and samples those; the projection is part of its time. One thread,
+both in turn in one process, medians of CPU time, same weights, equal results asserted.
+The size is the paper's: 96 tokens, maps of 1x to 16x of a 16 x 12 grid, width 256.
+"""
+
+from __future__ import annotations
+
+import copy
+import statistics
+import time
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers.models.deformable_detr.modeling_deformable_detr import (
+    MultiScaleDeformableAttention,
+)
+
+from genhmr.inference.sampling import uncertainty_guided_sampling
+from genhmr.transformer.deformable import DeformableCrossAttention, FlatMaps, flatten_maps
+from genhmr.transformer.model import MaskedTransformer
+
+WIDTH, HEADS, POINTS, TOKENS, CODES = 256, 8, 4, 96, 2048
+SHAPES = ((16, 12), (64, 48), (128, 96), (256, 192))
+ROUNDS = 3
+
+
+class ProjectThenSample(DeformableCrossAttention):
+    """The same layer in the peer's order, by the peer's kernel."""
+
+    def forward(self, query: Tensor, reference: Tensor, maps: FlatMaps) -> Tensor:
+        batch, queries, width = query.shape
+        grid = (batch, queries, self.heads, self.num_levels, self.points)
+        value = F.linear(maps.values, self.value.weight, self.value.bias)
+        value = value.view(batch, -1, self.heads, width // self.heads)
+        size = reference.new_tensor([(w, h) for h, w in maps.shapes])[:, None]
+        offsets = self.offsets(query).view(*grid, 2) / size
+        attention = self.attention(query).view(*grid[:3], -1).softmax(-1).view(grid)
+        out = MultiScaleDeformableAttention()(
+            value,
+            torch.tensor(maps.shapes),
+            list(maps.shapes),
+            None,
+            reference[..., None, None, None, :] + offsets,
+            attention,
+            64,
+        )
+        return self.out(out)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def _features(batch: int, requires_grad: bool) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return [
+        torch.randn(batch, WIDTH, h, w, generator=generator)
+        .contiguous(memory_format=torch.channels_last)
+        .requires_grad_(requires_grad)
+        for h, w in SHAPES
+    ]
+
+
+def _layers() -> tuple[DeformableCrossAttention, ProjectThenSample]:
+    torch.manual_seed(0)
+    ours = DeformableCrossAttention(WIDTH, WIDTH, HEADS, POINTS, len(SHAPES))
+    with torch.no_grad():
+        ours.offsets.weight.normal_(std=0.05)
+        ours.value.bias.normal_()
+    peer = copy.deepcopy(ours)
+    peer.__class__ = ProjectThenSample
+    return ours, peer
+
+
+def _ratio(ours: Callable[[], object], peer: Callable[[], object]) -> float:
+    """Peer's median CPU time over ours; the two take turns."""
+    seconds: dict[str, list[float]] = {"ours": [], "peer": []}
+    for round_ in range(ROUNDS + 1):
+        for name, function in (("ours", ours), ("peer", peer)):
+            began = time.process_time()
+            function()
+            if round_:  # the first round warms up (and compiles)
+                seconds[name].append(time.process_time() - began)
+    return statistics.median(seconds["peer"]) / statistics.median(seconds["ours"])
+
+
+def _record(benchmark, path: str, peer: str, ratio: float, goal: float) -> None:
+    benchmark.extra_info.update(path=path, peer=peer, ratio=ratio, goal=goal)
+
+
+def test_forward_beside_project_then_sample(benchmark):
+    ours, peer = _layers()
+    query, reference = torch.randn(1, TOKENS, WIDTH), torch.rand(TOKENS, 2)
+    maps = flatten_maps(_features(1, False))
+
+    @torch.no_grad()
+    def run(layer: DeformableCrossAttention) -> Tensor:
+        return layer(query, reference[None], maps)
+
+    torch.testing.assert_close(run(ours), run(peer), rtol=1e-4, atol=1e-4)
+    ratio = _ratio(lambda: run(ours), lambda: run(peer))
+    benchmark.pedantic(lambda: run(ours), rounds=5)
+    _record(benchmark, "deformable attention, forward", "transformers, pure torch", ratio, 15.0)
+
+
+@pytest.mark.parametrize("frozen", [True, False], ids=["frozen features", "trained features"])
+def test_backward_beside_project_then_sample(benchmark, frozen):
+    ours, peer = _layers()
+    query = torch.randn(1, TOKENS, WIDTH, requires_grad=True)
+    reference = torch.rand(TOKENS, 2)
+    features = _features(1, not frozen)
+    fixed = flatten_maps(features)  # frozen features are laid out once for all iterations
+
+    def run(layer: DeformableCrossAttention) -> tuple[Tensor, ...]:
+        maps = fixed if frozen else flatten_maps(features)
+        out = layer(query, reference[None], maps)
+        inputs = [query, *layer.parameters()] + ([] if frozen else features)
+        return torch.autograd.grad(out.square().sum(), inputs)
+
+    for mine, theirs in zip(run(ours), run(peer), strict=True):
+        assert (mine - theirs).abs().max() <= 1e-3 * theirs.abs().max()
+    ratio = _ratio(lambda: run(ours), lambda: run(peer))
+    benchmark.pedantic(lambda: run(ours), rounds=5)
+    path = f"deformable attention, f+b, {'frozen' if frozen else 'trained'} features"
+    _record(benchmark, path, "transformers, pure torch", ratio, 12.0 if frozen else 4.0)
+
+
+def test_sampling_beside_reprojecting_every_iteration(benchmark):
+    torch.manual_seed(0)
+    ours = MaskedTransformer(TOKENS, CODES, WIDTH, 4, HEADS, POINTS, WIDTH, len(SHAPES)).eval()
+    peer = copy.deepcopy(ours)
+    for layer in peer.layers:
+        layer.cross_attention.__class__ = ProjectThenSample
+    maps = flatten_maps(_features(1, False))
+
+    @torch.no_grad()
+    def run(model: MaskedTransformer) -> Tensor:
+        trace = uncertainty_guided_sampling(
+            lambda tokens, mask: model(tokens, mask, maps), 1, TOKENS, iterations=5
+        )
+        return trace.confidences
+
+    torch.testing.assert_close(run(ours), run(peer), rtol=1e-3, atol=1e-5)
+    ratio = _ratio(lambda: run(ours), lambda: run(peer))
+    benchmark.pedantic(lambda: run(ours), rounds=3)
+    _record(benchmark, "sampling, T=5, batch 1", "values projected every iteration", ratio, 15.0)

@@ -1,0 +1,177 @@
+"""Pre-training of the backbone on rendered people: the role that ViTPose plays in the paper.
+
+The recipe: dense targets (``genhmr.image.dense_head``), AdamW with warm-up and cosine, a moving
+average of the weights, mirroring, colour jitter and covering boxes. It ends in one safetensors
+file with the tensors ``backbone.*``, ``pyramid.*`` and ``head.*``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from genhmr.image.dense_head import HEAD_SCALE, DenseHead, DenseModel, dense_loss
+from genhmr.image.pyramid import FeaturePyramid
+from genhmr.image.vit import ViTBackbone, ViTConfig
+from genhmr.train.averaging import WeightAverage
+from genhmr.train.checkpoint import save_weights
+from genhmr.train.dense_data import DenseSet, augment_batch, batch_rows
+from genhmr.train.dense_scores import batch_targets, evaluate_dense, fast_precision
+from genhmr.train.loop import ResumableLoop, cosine_lr, set_lr
+from genhmr.types import UserError
+
+
+def build_dense_model(
+    backbone: ViTConfig, pyramid_dim: int, seed: int, scales: tuple[int, ...] = (1, HEAD_SCALE)
+) -> DenseModel:
+    """A fresh model; the same seed gives the same weights, the global generator is untouched."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return DenseModel(
+            ViTBackbone.from_config(backbone),
+            FeaturePyramid(backbone.dim, pyramid_dim, scales),
+            DenseHead(pyramid_dim),
+        )
+
+
+def pretrain_backbone(
+    dense_folder: Path,
+    scratch: Path,
+    out: Path,
+    backbone: ViTConfig,
+    *,
+    pyramid_dim: int = 64,
+    steps: int,
+    batch_size: int = 64,
+    lr: float = 1e-3,
+    weight_decay: float = 0.05,
+    warmup: int = 200,
+    clip_norm: float = 1.0,
+    average_decay: float = 0.998,
+    held_out: float = 0.05,
+    evaluate_every: int = 500,
+    seed: int = 0,
+    device: str = "cpu",
+    threads: int | None = None,
+    bf16: bool = True,
+    max_seconds: float | None = None,
+) -> list[dict[str, float]]:
+    """Trains a backbone from scratch and exports it.
+
+    Called again after a stop it goes on from ``scratch / "pretrain.pt"``, batch by batch as if
+    it had never stopped. With ``bf16`` the results depend on the machine's rounding.
+
+    Args:
+        dense_folder: the dense set, crops as large as the backbone's.
+        scratch: folder of the checkpoint and of ``history.json``.
+        out: the ``.safetensors`` file to write, half precision.
+        backbone: the numbers of the backbone.
+        pyramid_dim: channels of the pyramid's levels; equal to that of the masked transformer,
+            the pyramid's first steps can be taken over too.
+        steps: length of the training and of the learning rate's cosine.
+        batch_size: crops a step.
+        lr: peak rate of AdamW.
+        weight_decay: of matrices; vectors and positions have none.
+        warmup: steps of linear warm-up.
+        clip_norm: largest norm of the gradient.
+        average_decay: of the moving average that is evaluated and exported.
+        held_out: fraction of the rows, the last ones, that are for evaluation only.
+        evaluate_every: steps between two evaluations (on 512 held-out crops; all at the end).
+        seed: of initial weights, order and augmentation.
+        device: "cpu" or "cuda".
+        threads: CPU threads of torch, or None to leave them.
+        bf16: bfloat16 autocast; 1.6x faster than float32 on a CPU with AVX512-BF16.
+        max_seconds: end after this much training time, all runs together.
+
+    Returns:
+        The history: a dict for each logged step, with losses, and scores where evaluated.
+
+    Raises:
+        UserError: the set is missing, broken, too small, or of another size than the backbone's.
+    """
+    data = DenseSet(dense_folder)
+    if data.size != backbone.image_size[0]:
+        raise UserError(
+            f"{dense_folder} holds crops of {data.size} pixels and the backbone takes "
+            f"{backbone.image_size[0]}: render the set at that size."
+        )
+    count = len(data) - max(1, round(held_out * len(data)))
+    if count < batch_size:
+        raise UserError(f"{dense_folder} has {count} training crops: fewer than a batch.")
+    if threads is not None:
+        torch.set_num_threads(threads)
+    model = build_dense_model(backbone, pyramid_dim, seed).to(device)
+    optimiser = torch.optim.AdamW(_groups(model, weight_decay), lr=lr)
+    average = WeightAverage(model, average_decay)
+    settings = {
+        "backbone": model.backbone.to_dict(), "pyramid_dim": pyramid_dim, "steps": steps,
+        "batch_size": batch_size, "lr": lr, "weight_decay": weight_decay, "warmup": warmup,
+        "clip_norm": clip_norm, "average_decay": average_decay, "held_out": held_out,
+        "seed": seed, "bf16": bf16, "crops": len(data),
+    }  # fmt: skip
+    loop = ResumableLoop(
+        Path(scratch) / "pretrain.pt",
+        steps,
+        {"model": model, "optimiser": optimiser, "average": average},
+        every=250,
+        max_seconds=max_seconds,
+        title="pre-train backbone",
+        signature=json.dumps(settings, sort_keys=True),
+    )
+    step = loop.start - 1
+    for step in loop:
+        set_lr(optimiser, cosine_lr(step, steps, lr, warmup))
+        rng = np.random.default_rng([seed, 1, step])
+        rows = batch_rows(step, count, batch_size, seed)
+        images, batch = augment_batch(data.batch(rows), rng)
+        with fast_precision(device, bf16):
+            prediction = model(images.to(device))
+            losses = dense_loss(prediction, batch_targets(batch, backbone, device))
+            losses["total"].backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        average.update()
+        if (step + 1) % 20 == 0:
+            loop.log(**{name: value.item() for name, value in losses.items()})
+        if (step + 1) % evaluate_every == 0 and step + 1 < steps:
+            rows = np.arange(count, min(len(data), count + 512))
+            average.swap()
+            loop.log(**evaluate_dense(model, data, rows, batch_size, device, bf16))
+            average.swap()
+            _write_history(Path(scratch), loop.history)
+    average.swap()
+    scores = evaluate_dense(model, data, np.arange(count, len(data)), batch_size, device, bf16)
+    history = [*loop.history, {"step": step, **scores}]
+    _write_history(Path(scratch), history)
+    config = {
+        "kind": "backbone",
+        "backbone": model.backbone.to_dict(),
+        "pyramid": model.pyramid.to_dict(),
+        "recipe": settings,
+        "stopped_early": loop.stopped_early,
+        "scores": {name: round(value, 4) for name, value in scores.items()},
+    }
+    save_weights(Path(out), model.state_dict(), config)
+    average.swap()
+    return history
+
+
+def _groups(model: DenseModel, weight_decay: float) -> list[dict[str, Any]]:
+    """Matrices and kernels decay; vectors (norms, biases) and positions do not."""
+    decay, keep = [], []
+    for name, parameter in model.named_parameters():
+        plain = parameter.ndim < 2 or name.endswith("pos_embed")
+        (keep if plain else decay).append(parameter)
+    return [{"params": decay, "weight_decay": weight_decay}, {"params": keep, "weight_decay": 0.0}]
+
+
+def _write_history(scratch: Path, history: list[dict[str, float]]) -> None:
+    scratch.mkdir(parents=True, exist_ok=True)
+    finite = [{k: v for k, v in row.items() if math.isfinite(v)} for row in history]
+    (scratch / "history.json").write_text(json.dumps(finite, indent=0) + "\n")

@@ -1,0 +1,125 @@
+"""The training loop of the masked transformer on tiny models and noise."""
+
+import itertools
+
+import pytest
+import torch
+
+from genhmr.inference.predict import predict
+from genhmr.train.averaging import WeightAverage
+from genhmr.train.transformer import train_transformer
+from genhmr.types import UserError
+from tests.transformer.tiny_models import composed, stick_joints, tiny_batch
+
+
+def crops(start):
+    return (tiny_batch(seed=step % 3) for step in itertools.count(start))
+
+
+def train(model, scratch, steps=12, **kwargs):
+    options = {"lr": 3e-3, "warmup": 2, "log_every": 4, "checkpoint_every": 5, **kwargs}
+    return train_transformer(model, crops, stick_joints, scratch, steps, **options)
+
+
+def weights(model):
+    return {name: value.clone() for name, value in model.trainable_state().items()}
+
+
+def test_it_learns_a_batch_by_heart(tmp_path):
+    """One batch, one model: the sampled tokens become the true ones, and the losses fall."""
+    model, batch = composed(), tiny_batch(seed=1)
+    history = train_transformer(
+        model, lambda start: itertools.repeat(batch), stick_joints, tmp_path, steps=60, lr=2e-2,
+        warmup=2, log_every=12, ema_decay=0.9, geometry_scale=0.1, temperature_end=0.5,
+    )  # fmt: skip
+    assert history[-1]["mask"] < 0.2 * history[0]["mask"]
+    for name in ("betas", "keypoints_2d"):
+        assert history[-1][name] < history[0][name]
+    tokens = predict(model, batch.images, iterations=3).trace.tokens
+    truth = model.tokenizer.tokenize(batch.pose)
+    assert (tokens == truth)[batch.has_smpl].float().mean() > 0.9
+
+
+@pytest.mark.parametrize("backbone_lr_scale", [0.0, 0.5])
+def test_a_stopped_training_ends_where_an_unbroken_one_does(tmp_path, backbone_lr_scale):
+    options = {"backbone_lr_scale": backbone_lr_scale, "ema_decay": 0.5}
+    whole = composed()
+    train(whole, tmp_path / "whole", **options)
+
+    class Stop(Exception):
+        pass
+
+    def until_seven(start):
+        for step in itertools.count(start):
+            if step == 7:
+                raise Stop
+            yield tiny_batch(seed=step % 3)
+
+    broken = composed()
+    with pytest.raises(Stop):
+        train_transformer(
+            broken, until_seven, stick_joints, tmp_path / "broken", 12, lr=3e-3, warmup=2,
+            log_every=4, checkpoint_every=5, **options,
+        )  # fmt: skip
+    resumed = composed()
+    train(resumed, tmp_path / "broken", **options)
+    for name, value in weights(resumed).items():
+        assert torch.equal(value, whole.trainable_state()[name]), name
+
+
+def test_frozen_backbone_stays_and_a_free_one_moves(tmp_path):
+    before = composed().backbone.weight.clone()
+    frozen, free = composed(), composed()
+    train(frozen, tmp_path / "frozen", steps=3)
+    train(free, tmp_path / "free", steps=3, backbone_lr_scale=0.1)
+    assert torch.equal(frozen.backbone.weight, before)
+    assert not torch.equal(free.backbone.weight, before)
+
+
+def test_tokenizer_is_untouched(tmp_path):
+    model = composed()
+    before = {k: v.clone() for k, v in model.tokenizer.state_dict().items()}
+    train(model, tmp_path, steps=3, weight_decay=0.1)
+    for name, value in model.tokenizer.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+def test_settings_of_another_training_are_refused(tmp_path):
+    train(composed(), tmp_path, steps=6)
+    with pytest.raises(UserError, match="other settings"):
+        train(composed(), tmp_path, steps=6, seed=1)
+
+
+def test_time_limit_stops_and_evaluation_joins_the_history(tmp_path):
+    seen = []
+
+    def evaluate(model):
+        assert not model.training
+        seen.append(model.transformer.code_head.weight.detach().clone())
+        return {"score": 1.5}
+
+    history = train(
+        composed(), tmp_path / "a", steps=8, evaluate=evaluate, evaluate_every=4, ema_decay=0.0
+    )
+    assert [row["step"] for row in history if "score" in row] == [3, 7]
+    assert not torch.equal(*seen)
+    stopped = train(composed(), tmp_path / "b", steps=500, max_seconds=0.0, log_every=1)
+    assert len(stopped) == 1
+
+
+def test_average_follows_a_moving_weight():
+    module = torch.nn.Linear(1, 1, bias=False)
+    average, expected = WeightAverage(module, 0.9), None
+    with torch.no_grad():
+        expected = module.weight.item()
+        for step in range(30):
+            module.weight.fill_(float(step))
+            average.update()
+            decay = min(0.9, (1 + step) / (10 + step))
+            expected = decay * expected + (1 - decay) * step
+    average.swap()
+    assert module.weight.item() == pytest.approx(expected, rel=1e-5)
+    average.swap()
+    assert module.weight.item() == 29.0
+    with pytest.raises(ValueError):
+        WeightAverage(module, 1.0)
