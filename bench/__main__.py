@@ -70,7 +70,9 @@ def pretrain() -> None:
     """Pre-train the ViT backbone on rendered people, or export the shipped one."""
     from bench.models import make_backbone
 
-    make_backbone(_job("backbone", "base"), BUILD / "models" / "backbone", BUILD / "scratch")
+    make_backbone(
+        _job("backbone", "base"), BUILD / "models" / "backbone", BUILD / "scratch" / "backbone"
+    )
 
 
 @cli.command("train-tokenizer")

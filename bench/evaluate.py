@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +22,9 @@ from tqdm import tqdm
 from bench.models import TOKENIZER, load_genhmr, pick_device
 from genhmr.baselines.mean_pose import fit_mean_pose
 from genhmr.body.joints import body25
-from genhmr.body.model_files import Bodies, load_bodies
+from genhmr.body.model_files import load_bodies
 from genhmr.body.rotations import axis_angle_to_matrix
-from genhmr.body.smpl import SMPL, SMPLJoints
+from genhmr.body.smpl import SMPLJoints
 from genhmr.data.crops import IMAGE_MEAN, IMAGE_STD, iterate_crops
 from genhmr.data.detections import openpose_detections, simulate_detections
 from genhmr.data.motion_shards import MotionShard
@@ -33,10 +32,10 @@ from genhmr.data.shards import ImageShard
 from genhmr.inference.predict import Prediction, sample_pose
 from genhmr.inference.refinement import refine_pose
 from genhmr.inference.timing import measure_aiti
-from genhmr.metrics.protocols import Protocol, evaluate_batch, protocol_for, regressor_for
+from genhmr.metrics import PEERS, Evaluator, protocol_for
 from genhmr.train.tokenizer import evaluate_tokenizer, load_tokenizer
 from genhmr.transformer.genhmr import GenHMR
-from genhmr.types import BodyOutput, CropBatch
+from genhmr.types import CropBatch
 
 Json = dict[str, Any]
 GALLERY_ROWS = 6
@@ -76,50 +75,6 @@ def score_tokenizer(job: Json, model: Path, data: Path, out: Path) -> None:
     part = _part_then_rename(out)
     pd.concat(frames, ignore_index=True).to_parquet(part / "per_pose.parquet")
     _finish(part, out)
-
-
-@dataclass(frozen=True)
-class Scorer:
-    """Poses bodies and measures them under the protocol of one data set.
-
-    Attributes:
-        protocol: the named choices.
-        bodies: SMPL layer by gender.
-        regressor: of the protocol, or None.
-    """
-
-    protocol: Protocol
-    bodies: dict[str, SMPL]
-    regressor: Tensor | None
-
-    @classmethod
-    def build(cls, dataset: str, bodies: Bodies, device: str) -> "Scorer":
-        """The scorer of a data set's reference protocol."""
-        protocol = protocol_for(dataset)
-        matrix = regressor_for(protocol, bodies)
-        return cls(
-            protocol,
-            {g: SMPL(bodies.get(g)).to(device) for g in ("neutral", "male", "female")},
-            None if matrix is None else torch.as_tensor(matrix).float().to(device),
-        )
-
-    def truth(self, pose: Tensor, betas: Tensor, genders: np.ndarray) -> BodyOutput:
-        """Ground-truth bodies (B, ...), each with its own gender where the protocol says so."""
-        if self.protocol.truth_body == "neutral":
-            return self.bodies["neutral"](pose, betas)
-        vertices = pose.new_empty(len(pose), len(self.bodies["neutral"].v_template), 3)
-        joints = pose.new_empty(len(pose), 24, 3)
-        for gender in sorted(set(genders.tolist())):
-            rows = torch.from_numpy(np.flatnonzero(genders == gender)).to(pose.device)
-            body = self.bodies[gender](pose[rows], betas[rows])
-            vertices[rows], joints[rows] = body.vertices, body.joints
-        return BodyOutput(vertices, joints)
-
-    def score(self, pose: Tensor, betas: Tensor, truth: BodyOutput) -> dict[str, np.ndarray]:
-        """``mpjpe``, ``pa_mpjpe``, ``mve`` of neutral bodies, (B,) millimetres each."""
-        return evaluate_batch(
-            self.protocol, self.bodies["neutral"](pose, betas), truth, self.regressor
-        )
 
 
 def _detections(job: Json, shard: ImageShard, rows: np.ndarray, batch: CropBatch, raw: Path) -> Tensor:
@@ -200,7 +155,10 @@ def score_model(job: Json, trained: Json, build: Path, out: Path) -> None:
     tables: list[pd.DataFrame] = []
     for role, dataset in job["sets"].items():
         shard = ImageShard(build / "data" / role / "test")
-        scorer = Scorer.build(dataset["kind"], bodies, device)
+        # SPIN's Human3.6M files may hold markers only: then SPIN's own evaluator is the protocol.
+        marked = not shard.annotations["has_smpl"].all()
+        protocol = PEERS["spin-h36m"] if marked else protocol_for(dataset["kind"])
+        scorer = Evaluator(protocol, bodies, device)
         chosen = {i * len(shard) // GALLERY_ROWS for i in range(GALLERY_ROWS)}
         gallery: list[Json] = []
         batches = iterate_crops(shard, job["batch"], job["crop"])
@@ -208,12 +166,15 @@ def score_model(job: Json, trained: Json, build: Path, out: Path) -> None:
         for batch in tqdm(batches, total=count, desc=f"evaluate {dataset['name']}", mininterval=2):
             rows = batch.index.numpy()
             genders, keys = shard.annotations["gender"][rows], shard.annotations["key"][rows]
-            truth = scorer.truth(batch.pose.to(device), batch.betas.to(device), genders)
+            truth = None if marked else scorer.pose_truth(batch.pose, batch.betas, genders)
+
+            def score(pose: Tensor, betas: Tensor) -> dict[str, np.ndarray]:
+                return scorer.measure(pose, betas, truth, batch.joints_3d)  # noqa: B023
+
             points = _detections(job, shard, rows, batch, Path(dataset["raw"])).to(device)
             with torch.no_grad():
                 features = model.encode_image(batch.images.to(device))
-            pose, betas = (torch.from_numpy(a).to(device) for a in mean.predict(len(rows)))
-            errors = scorer.score(pose, betas, truth)
+            errors = score(*(torch.from_numpy(a) for a in mean.predict(len(rows))))
             tables += _rows(["mean-pose"], 0, role, keys, errors)
             for key, names in groups.items():
                 setting = json.loads(key)
@@ -224,11 +185,11 @@ def score_model(job: Json, trained: Json, build: Path, out: Path) -> None:
                     path = list(trace.pose)
                 single = len(setting["report"]) == 1
                 for step in setting["report"]:
-                    errors = scorer.score(path[step], sampled.betas, truth)
+                    errors = score(path[step], sampled.betas)
                     tables += _rows(names, 0 if single else step, role, keys, errors)
                 if "headline" in names:
                     gallery += _gallery(
-                        batch, rows, chosen, scorer, truth, sampled, path, trace.cam[-1]
+                        batch, rows, chosen, score, sampled, path, trace.cam[-1]
                         if setting["refine"]["iters"] else sampled.cam, points,
                     )  # fmt: skip
         np.savez_compressed(
@@ -264,16 +225,15 @@ def _gallery(
     batch: CropBatch,
     rows: np.ndarray,
     chosen: set[int],
-    scorer: Scorer,
-    truth: BodyOutput,
+    score: Callable[[Tensor, Tensor], dict[str, np.ndarray]],
     sampled: Prediction,
     path: list[Tensor],
     cam: Tensor,
     points: Tensor,
 ) -> Iterator[Json]:
     """What the gallery shows of the chosen images of a batch."""
-    before = scorer.score(path[0], sampled.betas, truth)["mpjpe"]
-    after = scorer.score(path[-1], sampled.betas, truth)["mpjpe"]
+    before = score(path[0], sampled.betas)["mpjpe"]
+    after = score(path[-1], sampled.betas)["mpjpe"]
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in (IMAGE_MEAN, IMAGE_STD))
     for i, row in enumerate(rows):
         if int(row) not in chosen:

@@ -6,9 +6,11 @@ the scratch folder, which DVC does not know.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from genhmr.data.crops import iterate_crops
 from genhmr.data.decoded import DecodedShard
 from genhmr.data.motion_shards import MotionShard
 from genhmr.data.shards import ImageShard
+from genhmr.image.pretrained import backbone_from_weights, warm_start_pyramid
 from genhmr.image.pyramid import FeaturePyramid
 from genhmr.image.vit import ViTBackbone, ViTConfig
 from genhmr.tokenizer.model import PoseTokenizer
@@ -51,10 +54,38 @@ def pick_device(name: str) -> str:
     return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
 
 
+def fast_bfloat16(device: str) -> bool:
+    """Whether bfloat16 products are faster than float32 there: on GPUs and on recent CPUs.
+
+    A CPU without the instructions emulates them, several times slower than float32.
+    """
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    return device != "cpu" or bool(supported())
+
+
 def _fresh(folder: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder
+
+
+@contextmanager
+def _scratch(folder: Path, job: Json, inputs: list[Path]) -> Iterator[Path]:
+    """A scratch folder that a stopped run finds again, and that a finished one removes.
+
+    Its name depends on the job and on its input files, so that a checkpoint is never continued
+    on other data; without the removal a rerun would find a finished training and do nothing.
+    """
+    digest = hashlib.sha256(json.dumps(job, sort_keys=True).encode())
+    for path in inputs:
+        digest.update(path.read_bytes())
+    own = folder / digest.hexdigest()[:16]
+    for other in folder.glob("*"):
+        if other != own:
+            shutil.rmtree(other)
+    own.mkdir(parents=True, exist_ok=True)
+    yield own
+    shutil.rmtree(folder)
 
 
 def _export(source: str, folder: Path, name: str) -> None:
@@ -82,6 +113,7 @@ def make_backbone(job: Json, out: Path, scratch: Path) -> None:
         return
     from genhmr.world.dense import dense_dataset
 
+    device = pick_device(job["device"])
     sizes, train = job["model"], job["train"]
     config = ViTConfig(
         tuple(job["image_size"]),
@@ -91,20 +123,25 @@ def make_backbone(job: Json, out: Path, scratch: Path) -> None:
         sizes["heads"],
         stem=sizes["stem"],
     )
-    dense = scratch / "dense"
-    dense_dataset(dense, train["images"], job["image_size"][0], job["seed"])
-    history = pretrain_backbone(
-        dense,
-        scratch / "backbone",
-        out / BACKBONE,
-        config,
-        steps=train["steps"],
-        batch_size=train["batch"],
-        lr=train["lr"],
-        warmup=min(200, train["steps"] // 10),
-        seed=job["seed"],
-        device=pick_device(job["device"]),
-    )
+    with _scratch(scratch, job, []) as folder:
+        if not (folder / "dense").exists():  # it appears only when it is complete
+            workers = 2 if train["images"] >= 500 else 1
+            dense_dataset(
+                folder / "dense", train["images"], job["image_size"][0], job["seed"], workers
+            )
+        history = pretrain_backbone(
+            folder / "dense",
+            folder / "backbone",
+            out / BACKBONE,
+            config,
+            steps=train["steps"],
+            batch_size=train["batch"],
+            lr=train["lr"],
+            warmup=min(200, train["steps"] // 10),
+            seed=job["seed"],
+            device=device,
+            bf16=fast_bfloat16(device),
+        )
     _write_history(out, history)
 
 
@@ -121,17 +158,22 @@ def make_tokenizer(job: Json, data: Path, out: Path, scratch: Path) -> None:
     if job["weights"]:
         _export(job["weights"], out, TOKENIZER)
         return
+    device = pick_device(job["device"])
     shards = [MotionShard(data / role / "train") for role in job["train_on"]]
-    tokenizer, history = train_tokenizer(
-        [shard.poses for shard in shards],
-        load_bodies(Path(job["bodies"])).neutral,
-        scratch,
-        **job["model"],
-        **job["train"],
-        shares=list(job["train_on"].values()),
-        seed=job["seed"],
-        device=pick_device(job["device"]),
-    )
+    manifests = [data / role / "train" / "manifest.json" for role in job["train_on"]]
+    with _scratch(scratch, job, manifests) as folder:
+        tokenizer, history = train_tokenizer(
+            [shard.poses for shard in shards],
+            load_bodies(Path(job["bodies"])).neutral,
+            folder,
+            **job["model"],
+            **job["train"],
+            shares=list(job["train_on"].values()),
+            joint_noise=0.1,
+            mixed_precision=fast_bfloat16(device),
+            seed=job["seed"],
+            device=device,
+        )
     save_tokenizer(out / TOKENIZER, tokenizer, {"train": job["train"], "data": job["train_on"]})
     _write_history(out, history)
 
@@ -166,18 +208,6 @@ def build_genhmr(
     return GenHMR(backbone, pyramid, transformer, heads, tokenizer)
 
 
-def load_backbone(path: Path) -> tuple[ViTBackbone, dict[str, torch.Tensor]]:
-    """An exported backbone, and the tensors of its pyramid (a warm start for the next stage)."""
-    tensors, config = load_weights(path)
-    backbone = ViTBackbone.from_config(config["backbone"])
-    backbone.load_state_dict(_below(tensors, "backbone."))
-    return backbone.eval(), _below(tensors, "pyramid.")
-
-
-def _below(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-
 def save_genhmr(folder: Path, model: GenHMR, sizes: Json, about: Json) -> None:
     """Exports what stage 2 trained as ``genhmr.safetensors``; a frozen backbone is left out."""
     frozen = not any(p.requires_grad for p in model.backbone.parameters())
@@ -196,7 +226,7 @@ def load_genhmr(folder: Path, device: str = "cpu") -> GenHMR:
         UserError: a file is missing, damaged, or does not belong to the others.
     """
     tensors, config = load_weights(folder / GENHMR)
-    backbone, _ = load_backbone(folder / BACKBONE)
+    backbone = backbone_from_weights(*load_weights(folder / BACKBONE))
     tokenizer = load_tokenizer(folder / TOKENIZER)
     try:
         model = build_genhmr(backbone, tokenizer, config["sizes"], torch.Generator())
@@ -226,16 +256,24 @@ def make_transformer(job: Json, build: Path, out: Path, scratch: Path) -> None:
         _export(job["weights"], out, GENHMR)
         load_genhmr(out)
         return
-    backbone, pyramid = load_backbone(out / BACKBONE)
+    pretrained, config = load_weights(out / BACKBONE)
+    backbone = backbone_from_weights(pretrained, config)
     generator = torch.Generator().manual_seed(job["seed"])
     model = build_genhmr(backbone, load_tokenizer(out / TOKENIZER), job["model"], generator)
-    own = model.pyramid.state_dict()
-    fitting = {k: v for k, v in pyramid.items() if k in own and v.shape == own[k].shape}
-    model.pyramid.load_state_dict({**own, **fitting})
-    shards = [
-        DecodedShard(ImageShard(build / "data" / role / "train"), scratch / "decoded")
-        for role in job["train_on"]
-    ]
+    warm_start_pyramid(model.pyramid, pretrained)
+    folders = [build / "data" / role / "train" for role in job["train_on"]]
+    inputs = [folder / "manifest.json" for folder in folders]
+    with _scratch(scratch, job, [*inputs, out / BACKBONE, out / TOKENIZER]) as own_scratch:
+        history = _train_transformer(job, model, folders, own_scratch)
+    save_genhmr(out, model, job["model"], {k: job[k] for k in ("train", "train_on", "losses")})
+    _write_history(out, history)
+
+
+def _train_transformer(
+    job: Json, model: GenHMR, folders: list[Path], scratch: Path
+) -> list[dict[str, float]]:
+    """Trains ``model`` in place on the shards in ``folders``; returns the history."""
+    shards = [DecodedShard(ImageShard(folder), scratch / "decoded") for folder in folders]
 
     def crops(start: int) -> Iterator[CropBatch]:
         return iterate_crops(
@@ -252,7 +290,7 @@ def make_transformer(job: Json, build: Path, out: Path, scratch: Path) -> None:
     device = pick_device(job["device"])
     neutral = load_bodies(Path(job["bodies"])).neutral
     gumbel, losses = job["gumbel"], job["losses"]
-    history = train_transformer(
+    return train_transformer(
         model,
         crops,
         SMPLJoints(neutral, body25()).to(device),
@@ -268,8 +306,7 @@ def make_transformer(job: Json, build: Path, out: Path, scratch: Path) -> None:
             losses["mask"], losses["pose"], losses["betas"], losses["joints_3d"], losses["joints_2d"]
         ),
         geometry_scale=job["train"]["geometry_scale"],
+        bfloat16=fast_bfloat16(device),
         seed=job["seed"],
         device=device,
     )
-    save_genhmr(out, model, job["model"], {k: job[k] for k in ("train", "train_on", "losses")})
-    _write_history(out, history)

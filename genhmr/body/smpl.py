@@ -6,7 +6,7 @@ only the order of the work differs:
 * shape and pose blend shapes are one matrix product over ``[betas, R - I]``;
 * rest joints and bone offsets are linear in the betas, so the joint regressor is applied to the
   shape space once, when the layer is built;
-* the kinematic chain runs level by level (9 small products), not joint by joint (23);
+* the kinematic chain runs level by level (8 small products), not joint by joint (23);
 * :class:`SMPLJoints` pushes the joint regressor through blend shapes *and* skinning ahead of
   time, so its cost does not depend on the number of vertices.
 
@@ -15,13 +15,12 @@ Buffers are not persistent: no body constant ever ends up in a checkpoint.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from genhmr.body.joints import JointSet
+from genhmr.body.kinematics import Kinematics
 from genhmr.body.model_files import BodyModelData
 from genhmr.body.skinning import linear_blend_skinning
 from genhmr.types import NUM_BETAS, NUM_JOINTS, BodyOutput
@@ -29,84 +28,6 @@ from genhmr.types import NUM_BETAS, NUM_JOINTS, BodyOutput
 # MKL packs a (217, 20670) matrix badly on a CPU; in column tiles the same product takes 0.65x
 # the time at B=64 and B=256 and as long as before at B=1 (tiles of 500 to 2000 measure alike).
 _COLUMNS_IN_CACHE = 1536
-
-
-@dataclass(frozen=True)
-class _Level:
-    """Joints of equal depth: where they and their parents stand in the level-ordered list."""
-
-    start: int
-    stop: int
-    parents: slice | list[int]  # positions within the previous level
-
-
-def _levels(parents: np.ndarray) -> tuple[list[int], list[_Level]]:
-    """Sort the tree by depth.
-
-    Returns:
-        The joint of every position in level order, and the levels below the root.
-    """
-    depth = np.zeros(len(parents), dtype=int)
-    for joint in range(1, len(parents)):
-        depth[joint] = depth[parents[joint]] + 1
-    order: list[int] = [0]
-    levels: list[_Level] = []
-    previous = [0]
-    for d in range(1, depth.max() + 1):
-        joints = [int(j) for j in np.nonzero(depth == d)[0]]
-        positions = [previous.index(int(parents[j])) for j in joints]
-        run = list(range(positions[0], positions[0] + len(positions)))
-        # A run of neighbours is a view; anything else has to be gathered.
-        where = slice(run[0], run[-1] + 1) if positions == run else positions
-        levels.append(_Level(len(order), len(order) + len(joints), where))
-        order += joints
-        previous = joints
-    return order, levels
-
-
-class _Kinematics(nn.Module):
-    """What mesh and joints share: the blend-shape input and the kinematic chain."""
-
-    def __init__(self, data: BodyModelData, dtype: torch.dtype) -> None:
-        super().__init__()
-        order, self._chain_levels = _levels(data.parents)
-        self.order = order
-        position = np.argsort(order)
-        self._constant("to_smpl_order", torch.from_numpy(position))
-        self._constant("to_level_order", torch.tensor(order))
-        self._constant("identity", torch.eye(3, dtype=dtype))
-        bottom = torch.tensor([0.0, 0.0, 0.0, 1.0], dtype=dtype)
-        self._constant("bottom", bottom.expand(1, NUM_JOINTS, 1, 4).clone())
-
-    def _constant(self, name: str, value: Tensor) -> None:
-        self.register_buffer(name, value.contiguous(), persistent=False)
-
-    def features(self, pose: Tensor, betas: Tensor) -> Tensor:
-        """(B, 24, 3, 3) and (B, 10) to the blend-shape coefficients [betas, R - I], (B, 217)."""
-        return torch.cat((betas, (pose[:, 1:] - self.identity).flatten(1)), dim=1)
-
-    def chain(self, pose: Tensor, offsets: Tensor) -> Tensor:
-        """Forward kinematics.
-
-        Args:
-            pose: (B, 24, 3, 3), SMPL order.
-            offsets: (B, 24, 3) joint minus parent at rest, level order (the root: its place).
-
-        Returns:
-            (B, 24, 4, 4) world transforms of the joints, level order.
-        """
-        local = torch.cat((pose[:, self.to_level_order], offsets[..., None]), dim=-1)
-        local = torch.cat((local, self.bottom.expand(len(pose), -1, -1, -1)), dim=-2)
-        world = [local[:, :1]]
-        for level in self._chain_levels:
-            world.append(world[-1][:, level.parents] @ local[:, level.start : level.stop])
-        return torch.cat(world, dim=1)
-
-    def _affine(self, name: str, rows: np.ndarray, dtype: torch.dtype) -> None:
-        """Keep (N, 1 + C) rows as ``<name>_bias`` (N,) and ``<name>_map`` (C, N) for addmm."""
-        table = torch.from_numpy(np.ascontiguousarray(rows.T)).to(dtype)
-        self._constant(f"{name}_bias", table[0].clone())
-        self._constant(f"{name}_map", table[1:].clone())
 
 
 def _rest_joints(data: BodyModelData) -> np.ndarray:
@@ -122,7 +43,7 @@ def _bone_offsets(rest: np.ndarray, parents: np.ndarray) -> np.ndarray:
     return offsets
 
 
-class SMPL(_Kinematics):
+class SMPL(Kinematics):
     """The full mesh.
 
     Args:
@@ -135,13 +56,13 @@ class SMPL(_Kinematics):
         rest = _rest_joints(data)
         # Columns: rest joints, then bone offsets, both in level order.
         small = np.concatenate([rest[self.order], _bone_offsets(rest, data.parents)[self.order]])
-        self._affine("rest", small.reshape(-1, 1 + NUM_BETAS), dtype)
+        self.affine("rest", small.reshape(-1, 1 + NUM_BETAS), dtype)
         blend = np.concatenate([data.v_template[..., None], data.shapedirs, data.posedirs], -1)
         # x, y and z planes one after the other: the skinning then works on long rows.
-        self._affine("blend", blend.transpose(1, 0, 2).reshape(-1, blend.shape[-1]), dtype)
+        self.affine("blend", blend.transpose(1, 0, 2).reshape(-1, blend.shape[-1]), dtype)
         weights = torch.from_numpy(data.weights[:, self.order].T.copy()).to(dtype)
-        self._constant("weights", weights)
-        self._constant("faces", torch.from_numpy(data.faces))
+        self.constant("weights", weights)
+        self.constant("faces", torch.from_numpy(data.faces))
 
     def forward(self, pose: Tensor, betas: Tensor, transl: Tensor | None = None) -> BodyOutput:
         """Pose the body.
@@ -178,7 +99,7 @@ class SMPL(_Kinematics):
         return shaped.view(len(features), 3, len(self.blend_bias) // 3)
 
 
-class SMPLJoints(_Kinematics):
+class SMPLJoints(Kinematics):
     """Only the joints of a joint set, without ever building the mesh.
 
     Skinning and the joint regressor are both linear in the vertices, so for joint k and bone j
@@ -222,10 +143,10 @@ class SMPLJoints(_Kinematics):
             moment = np.einsum("v,vcl->cl", share[used], blend[used]) - mass[i] * rest[bone]
             rows.append(moment[None])
             gather[k, NUM_JOINTS + i] = 1.0
-        self._affine("blend", np.concatenate(rows).reshape(-1, blend.shape[-1]), dtype)
-        self._constant("mass", torch.from_numpy(mass).to(dtype)[:, None])
-        self._constant("bones", torch.tensor([p for _, p in pairs], dtype=torch.long))
-        self._constant("gather", torch.from_numpy(gather).to(dtype))
+        self.affine("blend", np.concatenate(rows).reshape(-1, blend.shape[-1]), dtype)
+        self.constant("mass", torch.from_numpy(mass).to(dtype)[:, None])
+        self.constant("bones", torch.tensor([p for _, p in pairs], dtype=torch.long))
+        self.constant("gather", torch.from_numpy(gather).to(dtype))
 
     def forward(self, pose: Tensor, betas: Tensor, transl: Tensor | None = None) -> Tensor:
         """The joints of the posed body.

@@ -91,9 +91,9 @@ def refine_pose(
     keypoints_2d: Tensor,
     steps: int = 10,
     step_size: float = 0.05,
-    pose_weight: float = 0.01,
+    pose_weight: float = 0.003,
     refine_camera: bool = True,
-    camera_step_size: float = 0.01,
+    camera_step_size: float = 0.05,
     optimiser: str = "adam",
 ) -> RefinementTrace:
     """Refines poses against 2D detections.

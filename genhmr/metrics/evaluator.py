@@ -57,12 +57,34 @@ class Evaluator:
         Returns:
             See :func:`evaluate_batch`.
         """
-        prediction = self._pose("neutral", pred_pose, pred_betas)
         truth = None
         if gt_pose is not None and gt_betas is not None:
-            if self.protocol.truth_body == "neutral":
-                genders = ["neutral"] * len(gt_pose)
-            truth = self._pose_gendered(gt_pose, gt_betas, list(genders))
+            truth = self.pose_truth(gt_pose, gt_betas, genders)
+        return self.measure(pred_pose, pred_betas, truth, joints_3d)
+
+    @torch.no_grad()
+    def pose_truth(self, pose: Tensor, betas: Tensor, genders: Sequence[str]) -> BodyOutput:
+        """The protocol's ground-truth bodies; posed once, they serve many predictions.
+
+        Args:
+            pose: (B, 24, 3, 3).
+            betas: (B, 10).
+            genders: B words, "neutral", "male" or "female".
+        """
+        if self.protocol.truth_body == "neutral":
+            genders = ["neutral"] * len(pose)
+        return self._pose_gendered(pose, betas, list(genders))
+
+    @torch.no_grad()
+    def measure(
+        self,
+        pred_pose: Tensor,
+        pred_betas: Tensor,
+        truth: BodyOutput | None,
+        joints_3d: Tensor | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Measure predictions (B, 24, 3, 3), (B, 10) against :meth:`pose_truth`'s bodies."""
+        prediction = self._pose("neutral", pred_pose, pred_betas)
         if joints_3d is not None:
             joints_3d = joints_3d.to(self.device)
         return evaluate_batch(self.protocol, prediction, truth, self._regressor, joints_3d)

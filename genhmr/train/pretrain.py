@@ -68,7 +68,8 @@ def pretrain_backbone(
 
     Args:
         dense_folder: the dense set, crops as large as the backbone's.
-        scratch: folder of the checkpoint and of ``history.json``.
+        scratch: folder of the checkpoint, of ``history.json`` and of ``latest.safetensors``,
+            the export as of the last evaluation.
         out: the ``.safetensors`` file to write, half precision.
         backbone: the numbers of the backbone.
         pyramid_dim: channels of the pyramid's levels; equal to that of the masked transformer,
@@ -142,24 +143,33 @@ def pretrain_backbone(
         if (step + 1) % evaluate_every == 0 and step + 1 < steps:
             rows = np.arange(count, min(len(data), count + 512))
             average.swap()
-            loop.log(**evaluate_dense(model, data, rows, batch_size, device, bf16))
+            scores = evaluate_dense(model, data, rows, batch_size, device, bf16)
+            _export(Path(scratch) / "latest.safetensors", model, settings, step + 1, scores)
             average.swap()
+            loop.log(**scores)
             _write_history(Path(scratch), loop.history)
     average.swap()
     scores = evaluate_dense(model, data, np.arange(count, len(data)), batch_size, device, bf16)
+    _export(Path(out), model, settings, step + 1, scores)
+    average.swap()
     history = [*loop.history, {"step": step, **scores}]
     _write_history(Path(scratch), history)
+    return history
+
+
+def _export(
+    out: Path, model: DenseModel, settings: dict[str, Any], steps: int, scores: dict[str, float]
+) -> None:
+    """Weights with what rebuilds them, how they were made, and what they reach."""
     config = {
         "kind": "backbone",
         "backbone": model.backbone.to_dict(),
         "pyramid": model.pyramid.to_dict(),
         "recipe": settings,
-        "stopped_early": loop.stopped_early,
+        "steps_done": steps,  # fewer than the recipe's if time ran out
         "scores": {name: round(value, 4) for name, value in scores.items()},
     }
-    save_weights(Path(out), model.state_dict(), config)
-    average.swap()
-    return history
+    save_weights(out, model.state_dict(), config)
 
 
 def _groups(model: DenseModel, weight_decay: float) -> list[dict[str, Any]]:

@@ -12,6 +12,9 @@ import torch
 from tqdm import tqdm
 
 
+_POOL_PAYS = 1500  # images; starting processes takes as long as one process needs for so many
+
+
 def block_generator(seed: int, *path: int) -> np.random.Generator:
     """The generator of one block: a function of the seed and of the block's place only."""
     return np.random.default_rng(np.random.SeedSequence([seed, *path]))
@@ -37,11 +40,11 @@ def run_blocks(
         sizes: number of images that each block stands for.
         setup: a module-level function that makes ``tools``, once per process.
         setup_args: its picklable arguments.
-        workers: processes; 0 or 1 runs in this process.
+        workers: processes; 0 or 1, or little work, runs in this process.
         label: of the progress bar.
     """
     with tqdm(total=int(sum(sizes)), desc=label, unit="img", mininterval=1.0) as bar:
-        if workers <= 1:
+        if workers <= 1 or sum(sizes) < _POOL_PAYS:
             threads = torch.get_num_threads()
             torch.set_num_threads(1)
             try:

@@ -18,11 +18,12 @@ beside its place and moved there when it is complete.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from genhmr.body import Bodies
-from genhmr.types import UserError
+from genhmr.types import GENDERS, UserError
 
 from .blocks import run_blocks
 from .lab import LAB_CAMERAS, lab_block, lab_blocks
@@ -42,10 +43,6 @@ SPLITS = {
     "open-yoga": ("train", "val"),
 }
 FRAME_SIZE = 192
-_LAB_FILES = {
-    "train": "h36m_mosh_train.npz", "val": "h36m_val.npz", "test": "h36m_valid_protocol1.npz"
-}  # fmt: skip
-_PHOTO_FILE = "coco_2014_train.npz"
 
 
 def generate(
@@ -93,9 +90,8 @@ def generate(
         elif dataset == "open-yoga":
             write_open_yoga(partial, seed, dict(counts), progress=True)
         else:
-            studio_args = (bodies, motion, seed)
-            for split in (s for s in SPLITS[dataset] if s in counts):
-                _WRITE[dataset](partial, split, counts[split], studio_args, frame_size, workers)
+            shared = (bodies, motion, seed, _RECIPES[dataset].genders)
+            _photograph(_RECIPES[dataset], partial, counts, shared, frame_size, workers)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
@@ -103,42 +99,62 @@ def generate(
     partial.rename(root)
 
 
-def _write_lab(root, split, count, studio_args, frame_size, workers):
-    (root / "images").mkdir(exist_ok=True)
-    keys = load_split(studio_args[1])[split]
+@dataclass(frozen=True)
+class _Recipe:
+    """How a set of pictures is made.
+
+    Attributes:
+        work: makes one block, ``work(studio, root, split, block, amount, frame_size)``.
+        plan: ``plan(motion, split, count)`` to (block, amount, images) triples.
+        genders: of the bodies that appear.
+        tables: split to the npz that the rows of its blocks go to; none where a block writes
+            its own annotations.
+    """
+
+    work: Callable[..., list[dict] | None]
+    plan: Callable[[Path, str, int], list[tuple[int, int, int]]]
+    genders: tuple[str, ...]
+    tables: Mapping[str, str]
+
+
+def _photograph(recipe, root, counts, shared, frame_size, workers):
+    plan = [(split, *step) for split, count in counts.items()
+            for step in recipe.plan(shared[1], split, count)]
+    blocks = [(root, split, block, amount, frame_size) for split, block, amount, _ in plan]
+    sizes = [images for *_, images in plan]
+    rows: dict[str, list[dict]] = {split: [] for split in counts}
+    # One pool for all splits: starting a process costs as much as hundreds of pictures.
+    results = run_blocks(recipe.work, blocks, sizes, open_studio, shared, workers,
+                         root.name.removesuffix(".partial"))
+    for (split, *_), result in zip(plan, results):
+        rows[split] += result or []
+    for split in counts:
+        if split in recipe.tables:
+            write_spin_npz(root / recipe.tables[split], rows[split])
+
+
+def _plan_lab(motion, split, count):
+    keys = load_split(motion)[split]
     clips = len(keys["open-lab"] if split == "test" else keys)
-    plan = lab_blocks(split, count, clips)
-    blocks = [(root, split, block, poses, frame_size) for block, poses in plan]
-    sizes = [poses * len(LAB_CAMERAS) for _, poses in plan]
-    rows = run_blocks(lab_block, blocks, sizes, open_studio, studio_args, workers,
-                      f"open-lab {split}")
-    write_spin_npz(root / _LAB_FILES[split], [row for block in rows for row in block])
+    return [(block, poses, poses * len(LAB_CAMERAS))
+            for block, poses in lab_blocks(split, count, clips)]
 
 
-def _write_photo(root, split, count, studio_args, frame_size, workers):
-    (root / "train2014").mkdir(exist_ok=True)
+def _plan_photo(motion, split, count):
     starts = range(0, count, PHOTOS_PER_BLOCK)
     sizes = [min(PHOTOS_PER_BLOCK, count - start) for start in starts]
-    blocks = [(root, split, i, size, frame_size) for i, size in enumerate(sizes)]
-    rows = run_blocks(photo_block, blocks, sizes, open_studio, studio_args, workers,
-                      f"open-photo {split}")
-    write_spin_npz(root / _PHOTO_FILE, [row for block in rows for row in block])
+    return [(block, size, size) for block, size in enumerate(sizes)]
 
 
-def _write_films(work, label):
-    def write(root, split, count, studio_args, frame_size, workers):
-        sizes = sequence_lengths(count)
-        blocks = [(root, split, i, size, frame_size) for i, size in enumerate(sizes)]
-        for _ in run_blocks(work, blocks, sizes, open_studio, studio_args, workers,
-                            f"{label} {split}"):
-            pass
-
-    return write
+def _plan_film(motion, split, count):
+    return [(block, size, size) for block, size in enumerate(sequence_lengths(count))]
 
 
-_WRITE = {
-    "open-lab": _write_lab,
-    "open-photo": _write_photo,
-    "open-wild": _write_films(wild_block, "open-wild"),
-    "open-extreme": _write_films(extreme_block, "open-extreme"),
-}
+_RECIPES = {
+    "open-lab": _Recipe(lab_block, _plan_lab, ("neutral",), {
+        "train": "h36m_mosh_train.npz", "val": "h36m_val.npz", "test": "h36m_valid_protocol1.npz",
+    }),
+    "open-photo": _Recipe(photo_block, _plan_photo, GENDERS, {"train": "coco_2014_train.npz"}),
+    "open-wild": _Recipe(wild_block, _plan_film, ("male", "female"), {}),
+    "open-extreme": _Recipe(extreme_block, _plan_film, ("male", "female"), {}),
+}  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -106,9 +107,9 @@ class _SparseJoints:
         return self._from_vertices @ vertices[:, self._used] + self._from_joints @ joints
 
 
-def make_wardrobes(bodies: Bodies) -> dict[str, Wardrobe]:
-    """A wardrobe for every gender."""
-    return {gender: Wardrobe(bodies, gender) for gender in GENDERS}
+def make_wardrobes(bodies: Bodies, genders: Sequence[str] = GENDERS) -> dict[str, Wardrobe]:
+    """A wardrobe for each of the genders."""
+    return {gender: Wardrobe(bodies, gender) for gender in genders}
 
 
 def sample_betas(n: int, rng: np.random.Generator, spread: float = 1.0) -> np.ndarray:

@@ -56,7 +56,8 @@ def photo_block(
         image, records = photograph(company, 0, stage, occluders, camera, settings,
                                     studio.textures, rng)
         if records[0].visible < 0.35 or (records[0].keypoints[:, 2] == 1).sum() < 6:
-            image, records = photograph([take], 0, stage, [], camera, settings, studio.textures, rng)
+            image, records = photograph([take], 0, stage, [], camera, settings,
+                                        studio.textures, rng)
         name = f"train2014/OPEN_train2014_{block:06d}{i:06d}.jpg"
         write_jpeg(root / name, image, 92)
         rows.append(spin_row(name, records[0], camera.intrinsics, image.shape[1::-1]))

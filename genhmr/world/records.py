@@ -122,7 +122,7 @@ def _record(take, frame, camera, depth, visible):
 
 
 def write_jpeg(path: Path, image: np.ndarray, quality: int) -> None:
-    """Write (H, W, 3) uint8 RGB.
+    """Write (H, W, 3) uint8 RGB, making the folder if there is none.
 
     Raises:
         UserError: the file cannot be written.
@@ -133,6 +133,7 @@ def write_jpeg(path: Path, image: np.ndarray, quality: int) -> None:
     try:
         if not done:
             raise OSError("encoding failed")
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data.tobytes())
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error}); free some disk space.") from error

@@ -64,7 +64,6 @@ def wild_block(
     name, cameras, images, records = _film(studio, _WILD, WILD_STYLE, split, block, frames,
                                            frame_size)
     sequence = f"{name}_{split}_{block:03d}"
-    threedpw.image_path(root, sequence, 0).parent.mkdir(parents=True)
     for i, image in enumerate(images):
         write_jpeg(threedpw.image_path(root, sequence, i), image, 92)
     threedpw.write_sequence(root, split, sequence, cameras, records)
@@ -86,7 +85,6 @@ def extreme_block(
     name, cameras, images, records = _film(studio, _EXTREME, EXTREME_STYLE, split, block, frames,
                                            frame_size)
     subject, sequence = f"P{block % 10}", f"{block:02d}_{name}"
-    emdb.image_path(root, subject, sequence, 0).parent.mkdir(parents=True)
     for i, image in enumerate(images):
         write_jpeg(emdb.image_path(root, subject, sequence, i), image, 92)
     emdb.write_sequence(root, subject, sequence, cameras, [people[0] for people in records])

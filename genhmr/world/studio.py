@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from genhmr.body import Bodies
-from genhmr.types import MotionClip
+from genhmr.types import GENDERS, MotionClip
 
 from .blocks import block_generator
 from .motion import TRAIN_MIXES, PoseSource, load_clips, load_split
@@ -27,7 +27,7 @@ class Studio:
     """Bodies, motion and textures.
 
     Attributes:
-        wardrobes: by gender.
+        wardrobes: by gender, of the genders that appear.
         clips: all recorded clips by key.
         split: from `genhmr.world.motion.load_split`.
         textures: (T, 128, 128) the texture bank.
@@ -54,16 +54,20 @@ class Studio:
         return block_generator(self.seed, 1, *path)
 
 
-def open_studio(bodies: Bodies, motion: Path, seed: int) -> Studio:
+def open_studio(
+    bodies: Bodies, motion: Path, seed: int, genders: Sequence[str] = GENDERS
+) -> Studio:
     """Load and prepare.
 
     Args:
         bodies: the three bodies.
         motion: folder of the clips and their split.
         seed: of the data set.
+        genders: of the bodies that will appear.
 
     Raises:
         UserError: motion files are missing or broken.
     """
     textures = texture_bank(block_generator(seed, 0))
-    return Studio(make_wardrobes(bodies), load_clips(motion), load_split(motion), textures, seed)
+    wardrobes = make_wardrobes(bodies, genders)
+    return Studio(wardrobes, load_clips(motion), load_split(motion), textures, seed)

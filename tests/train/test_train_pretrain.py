@@ -69,6 +69,8 @@ def test_it_learns_where_things_are_and_exports_what_it_learned(tmp_path):
     assert last["normal_degrees"] < fresh["normal_degrees"] - 10
     assert last["visibility_accuracy"] > 0.95  # 22 keypoints are never there
     assert last["step"] == 129
+    early = load_weights(tmp_path / "run" / "latest.safetensors")[1]
+    assert early["steps_done"] == 120 and early["scores"]["pck10"] <= last["pck10"] + 0.1
     assert any("pck10" in row and row["step"] == 59 for row in history)
 
     tensors, config = load_weights(out)
@@ -87,7 +89,7 @@ def test_a_stopped_training_goes_on_as_if_it_had_not_stopped(tmp_path):
     folder = draw_set(tmp_path / "set", 60)
     _, whole = train(folder, tmp_path, "whole")
     _, stopped = train(folder, tmp_path, "stopped", max_seconds=1e-9)
-    assert load_weights(stopped)[1]["stopped_early"]
+    assert load_weights(stopped)[1]["steps_done"] == 1
     checkpoint = tmp_path / "stopped" / "pretrain.pt"
     state = torch.load(checkpoint, weights_only=True)
     assert state["step"] == 1

@@ -1,4 +1,4 @@
-"""The tokenizer's training loop on a toy body: it learns, resumes exactly, and refuses bad input."""
+"""The tokenizer's training on a toy body: it learns, resumes exactly, and refuses bad input."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,8 @@ from scipy.spatial.transform import Rotation
 
 from genhmr.body.model_files import BodyModelData
 from genhmr.body.rotations import axis_angle_to_matrix
-from genhmr.tokenizer.model import PARENTS, PoseTokenizer
+from genhmr.tokenizer.frames import PARENTS
+from genhmr.tokenizer.model import PoseTokenizer
 from genhmr.train.tokenizer import (
     PosePool,
     evaluate_tokenizer,

@@ -19,7 +19,8 @@ def camera_at(position, target, size=40, focal=50.0):
 
 
 def with_parts(mesh, label):
-    return Mesh(mesh.vertices, mesh.faces, mesh.albedo, np.full(len(mesh.vertices), label, np.uint8))
+    parts = np.full(len(mesh.vertices), label, np.uint8)
+    return Mesh(mesh.vertices, mesh.faces, mesh.albedo, parts)
 
 
 def sphere(centre, radius, rings=60, segments=120):

@@ -38,7 +38,7 @@ def test_look_at_centres_the_target_and_keeps_up_up():
     left = np.cross([0.0, 1.0, 0.0], target - position)  # left of the viewing direction
     assert camera.project(target + 0.1 * left)[0] < 32
     np.testing.assert_allclose(
-        (camera.extrinsics @ np.append(target, 1))[:3], camera.to_camera(target))
+        (camera.extrinsics @ np.append(target, 1))[:3], camera.to_camera(target), atol=1e-12)
     rolled, _ = look_at(position, target, roll=0.3)
     turn = Rotation.from_matrix(rolled @ rotation.T).as_rotvec()
     np.testing.assert_allclose(turn, [0, 0, -0.3], atol=1e-12)
@@ -129,9 +129,9 @@ def test_regions_follow_the_anatomy(bodies):
             value = getattr(regions, limb)
             for k, joint in enumerate(joints):
                 place = data.J_regressor[joint] @ data.v_template
-                near = np.linalg.norm(data.v_template - place, axis=1) < 0.09
-                near &= value != ELSEWHERE
-                assert np.median(value[near]) == pytest.approx(k, abs=0.2)
+                distance = np.linalg.norm(data.v_template - place, axis=1)
+                nearest = np.argsort(np.where(value != ELSEWHERE, distance, np.inf))[:20]
+                assert np.median(value[nearest]) == pytest.approx(k, abs=0.2)
         assert 2 <= regions.eyes.sum() < 200 and 1 <= regions.lips.sum() < 200
         assert regions.rest[regions.lips, 1].mean() < regions.rest[regions.eyes, 1].mean()
         left = regions.rest[:, 0] > 0

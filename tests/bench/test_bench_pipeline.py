@@ -1,0 +1,205 @@
+"""The whole street once, in one process: generate, shard, train, evaluate, print, draw."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from bench.__main__ import cli
+from bench.data import prepare, spread
+from bench.plan import build_jobs, read_yaml, write_plan
+from genhmr.train.checkpoint import load_weights
+from genhmr.types import UserError
+
+ROOT = Path(__file__).parents[2]
+ROLES = ("lab", "photo", "wild", "extreme", "mocap", "yoga")
+
+
+def _small(variants):
+    """The smoke profile with two tokenizers, four settings and a handful of images."""
+    smoke = variants["profiles"]["smoke"]
+    smoke["images"] = {
+        "lab": {"train": 12, "test": 4},
+        "photo": {"train": 12},
+        "wild": {"test": 4},
+        "extreme": {"test": 4},
+    }
+    smoke["clips"] = {"mocap": {"train": 4}, "yoga": {"train": 2, "val": 1}}
+    smoke["poses"] = {"mocap": {"train": 0, "test": 30}, "yoga": {"train": 0, "val": 20}}
+    smoke["backbone"] |= {"images": 24, "batch": 4, "steps": 2, "dim": 48, "depth": 1, "heads": 2}
+    smoke["tokenizer"] |= {"steps": 2, "batch": 8, "width": 32}
+    smoke["transformer"] |= {"steps": 2, "batch": 4, "width": 32, "features": 16}
+    smoke["evaluation"] = {"batch": 3, "timing": 1}
+    variants["tokenizers"] = {k: variants["tokenizers"][k] for k in ("base", "t48")}
+    kept = ("default", "headline", "refinement", "cosine-1", "top-2")
+    settings = variants["evaluations"]["base"]["settings"]
+    variants["evaluations"]["base"]["settings"] = {k: settings[k] for k in kept}
+    variants["tables"] = {
+        "02": dict(variants["tables"]["02"], rows=variants["tables"]["02"]["rows"][:1]),
+        "03": variants["tables"]["03"],
+        "06": dict(variants["tables"]["06"], rows=variants["tables"]["06"]["rows"][:1]),
+        "12": dict(variants["tables"]["12"], rows=variants["tables"]["12"]["rows"][1:2]),
+    }
+    return variants
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A checkout in which every stage has run; returns its folder."""
+    import yaml
+
+    folder = tmp_path_factory.mktemp("checkout")
+    (folder / "datasets").mkdir()
+    (folder / "datasets" / "open").symlink_to(ROOT / "datasets" / "open")
+    (folder / "bench").mkdir()
+    (folder / "bench" / "reported").symlink_to(ROOT / "bench" / "reported")
+    params = read_yaml(ROOT / "params.yaml")
+    params["profile"], params["device"] = "smoke", "cpu"
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    variants = _small(read_yaml(ROOT / "variants.yaml"))
+    (folder / "variants.yaml").write_text(yaml.safe_dump(variants, sort_keys=False))
+    here = os.getcwd()
+    os.chdir(folder)
+    try:
+        commands = [["plan"], *(["data", role] for role in ROLES), ["pretrain"]]
+        commands += [["train-tokenizer", "base"], ["train-tokenizer", "t48"]]
+        commands += [["evaluate-tokenizer", "base"], ["evaluate-tokenizer", "t48"]]
+        commands += [["train-transformer", "base"], ["evaluate", "base"], ["tables"], ["figures"]]
+        for command in commands:
+            result = CliRunner().invoke(cli, command, catch_exceptions=False)
+            assert result.exit_code == 0, (command, result.output)
+    finally:
+        os.chdir(here)
+    return folder
+
+
+def test_every_image_has_every_setting_once(run):
+    frame = pd.read_parquet(run / "build" / "evaluate" / "base" / "per_image.parquet")
+    assert not frame[["mpjpe", "pa_mpjpe", "mve"]].isna().any().any()
+    counts = frame.groupby(["role", "setting", "step"]).size()
+    per_role = counts.groupby("role").nunique()
+    assert (per_role == 1).all(), "all settings score the same images"
+    settings = set(frame["setting"])
+    assert settings == {"mean-pose", "default", "headline", "refinement", "cosine-1", "top-2"}
+    assert set(frame[frame["setting"] == "refinement"]["step"]) == {0, 1, 3, 5, 10, 20}
+
+
+def test_settings_that_agree_give_equal_numbers(run):
+    frame = pd.read_parquet(run / "build" / "evaluate" / "base" / "per_image.parquet")
+    key = ["role", "key"]
+    default = frame[frame["setting"] == "default"].set_index(key)["mpjpe"].sort_index()
+    refinement = frame[frame["setting"] == "refinement"]
+    start = refinement[refinement["step"] == 0].set_index(key)["mpjpe"].sort_index()
+    tenth = refinement[refinement["step"] == 10].set_index(key)["mpjpe"].sort_index()
+    headline = frame[frame["setting"] == "headline"].set_index(key)["mpjpe"].sort_index()
+    np.testing.assert_allclose(default, start, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(headline, tenth, rtol=0, atol=1e-9)
+    assert not np.allclose(start, tenth)
+
+
+def test_timings_grow_with_iterations_and_have_all_rows(run):
+    timing = json.loads((run / "build" / "evaluate" / "base" / "timing.json").read_text())
+    assert timing["sampling"]["per_iteration_s"] > 0 and timing["backbone_s"] > 0
+    assert {f"cosine-{t}/0" for t in (1, 3, 5, 10, 15, 20)} <= set(timing["aiti"])
+    assert {f"refinement/{p}" for p in (0, 1, 3, 5, 10, 20)} <= set(timing["aiti"])
+
+
+def test_tables_and_pictures_are_there(run):
+    for number in ("02", "03", "06", "12"):
+        table = pd.read_csv(run / "results" / "tables" / f"table{number}.csv")
+        assert len(table) and not table.isna().any().any()
+        assert table["status"].str.contains("smoke run").all()
+    names = {p.name for p in (run / "results" / "figures").iterdir()}
+    galleries = {f"gallery-{s}.png" for s in ("open-lab", "open-wild", "open-extreme")}
+    assert names == galleries | {"figure05.png", "figure06.png", "figure07.png"}
+    summary = json.loads((run / "results" / "summary.json").read_text())
+    assert set(summary["base"]) == {"open-lab", "open-wild", "open-extreme"}
+
+
+def test_a_second_run_gives_the_same_bytes(run):
+    """Same seed, same machine: shards, models, metrics and tables, AITI aside."""
+    files = ["models/tokenizer/t48/tokenizer.safetensors", "evaluate/base/per_image.parquet"]
+    files += ["models/transformer/base/genhmr.safetensors", "data/lab/test/manifest.json"]
+    before = {name: (run / "build" / name).read_bytes() for name in files}
+    assert not list((run / "build" / "scratch").rglob("*.pt")), "a finished training tidies up"
+    here = os.getcwd()
+    os.chdir(run)
+    try:
+        for command in (["data", "lab"], ["train-tokenizer", "t48"], ["train-transformer", "base"]):
+            assert CliRunner().invoke(cli, command).exit_code == 0
+        assert CliRunner().invoke(cli, ["evaluate", "base"]).exit_code == 0
+    finally:
+        os.chdir(here)
+    for name in files:
+        assert (run / "build" / name).read_bytes() == before[name], name
+
+
+def test_the_exported_model_leaves_the_frozen_backbone_to_its_own_file(run):
+    tensors, _ = load_weights(run / "build/models/transformer/base/genhmr.safetensors")
+    assert tensors and not any(n.startswith(("backbone.", "tokenizer.")) for n in tensors)
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["data", "sea"], "choose one of extreme, lab"),
+        (["train-tokenizer", "huge"], "no job"),
+        (["evaluate", "x"], "choose one of base"),
+    ],
+)
+def test_an_unknown_name_is_one_sentence(run, monkeypatch, command, message):
+    monkeypatch.chdir(run)
+    with pytest.raises(SystemExit) as stop:
+        cli.main(command, standalone_mode=False)
+    assert stop.value.code == 2
+    result = CliRunner().invoke(cli, command)
+    assert result.exit_code == 2 and message in result.output
+    assert len(result.output.strip().splitlines()) == 1
+
+
+def test_damaged_weights_are_one_sentence(run, monkeypatch):
+    monkeypatch.chdir(run)
+    path = Path("build/models/transformer/base/genhmr.safetensors")
+    good = path.read_bytes()
+    before = Path("build/evaluate/base/per_image.parquet").read_bytes()
+    path.write_bytes(good[:1000])
+    try:
+        result = CliRunner().invoke(cli, ["evaluate", "base"])
+    finally:
+        path.write_bytes(good)
+    assert result.exit_code == 2 and "genhmr.safetensors" in result.output
+    assert Path("build/evaluate/base/per_image.parquet").read_bytes() == before
+
+
+def test_licensed_without_files_says_what_is_missing(tmp_path, monkeypatch):
+    params, variants = read_yaml(ROOT / "params.yaml"), read_yaml(ROOT / "variants.yaml")
+    params["data"]["source"] = "licensed"
+    monkeypatch.chdir(tmp_path)
+    job = build_jobs(params, variants)["data/wild.json"]
+    with pytest.raises(UserError, match="datasets/body"):
+        prepare(job, tmp_path / "out")
+    job["bodies"] = str(ROOT / "datasets/open/body")
+    with pytest.raises(UserError, match="datasets/raw/3dpw is missing.*3DPW"):
+        prepare(job, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_spread_takes_an_even_choice():
+    assert list(spread(range(10), 5)) == [0, 2, 4, 6, 8]
+    assert list(spread(range(3), 0)) == [0, 1, 2] == list(spread(range(3), 9))
+
+
+def test_plan_command_prints_what_will_run(tmp_path, monkeypatch):
+    for name in ("params.yaml", "variants.yaml"):
+        shutil.copy(ROOT / name, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(cli, ["plan"])
+    assert result.exit_code == 0 and "6 data sets" in result.output and "min" in result.output
+    assert (tmp_path / "build" / "plan" / "tables.json").exists()
+    write_plan({"a.json": {}}, tmp_path / "build" / "plan")
+    assert not (tmp_path / "build" / "plan" / "tables.json").exists()
