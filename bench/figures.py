@@ -24,7 +24,7 @@ from genhmr.transformer.schedules import SCHEDULES
 from genhmr.types import UserError
 from genhmr.world.render import Light, Mesh, draw
 
-TILE = 160  # pixels of one picture of the gallery
+TILE = 192  # pixels of one picture of the gallery; a multiple of the crop
 GROUND_TRUTH, PREDICTION = (0.35, 0.62, 0.38), (0.85, 0.55, 0.35)  # linear RGB of the bodies
 _SAVE = {"dpi": 110, "metadata": {"Software": None}, "bbox_inches": "tight"}
 
@@ -141,7 +141,8 @@ def draw_gallery(gallery: dict[str, np.ndarray], body: SMPL, path: Path, title: 
         for column, error in ((2, errors[0]), (3, errors[1])):
             axes[row, column].text(3, TILE - 5, f"{error:.0f} mm", fontsize=7, color="white",
                                    bbox={"facecolor": "black", "alpha": 0.5, "pad": 1, "lw": 0})
-    figure.suptitle(title, fontsize=9)
+    figure.suptitle(title, fontsize=9, y=0.98)
+    figure.subplots_adjust(top=1 - 0.6 / (1.5 * count + 0.5))
     figure.savefig(path, **_SAVE)
     plt.close(figure)
 
