@@ -49,11 +49,7 @@ def prepare(job: dict[str, Any], out: Path) -> None:
     raw, bodies = Path(job["raw"]), load_bodies(Path(job["bodies"]))
     if job["source"] == "open":
         click.echo(f"{job['name']}: generating {raw}")
-        # Processes cost seconds to start: a handful of images is sooner made in this one.
-        workers = 2 if sum(job["generate"].values()) >= 200 else 1
-        generate(
-            job["name"], raw, bodies, MOTION, job["generate"], job["seed"], job["frame"], workers
-        )
+        generate(job["name"], raw, bodies, MOTION, job["generate"], job["seed"], job["frame"])
     elif not raw.is_dir():
         raise UserError(
             f"{raw} is missing: unpack {job['name']} there (see datasets/raw/README.md), "

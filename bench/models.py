@@ -125,10 +125,7 @@ def make_backbone(job: Json, out: Path, scratch: Path) -> None:
     )
     with _scratch(scratch, job, []) as folder:
         if not (folder / "dense").exists():  # it appears only when it is complete
-            workers = 2 if train["images"] >= 500 else 1
-            dense_dataset(
-                folder / "dense", train["images"], job["image_size"][0], job["seed"], workers
-            )
+            dense_dataset(folder / "dense", train["images"], job["image_size"][0], job["seed"])
         history = pretrain_backbone(
             folder / "dense",
             folder / "backbone",
