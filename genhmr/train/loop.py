@@ -68,8 +68,8 @@ class ResumableLoop:
         parts: what has a state (modules, optimiser, averages), by name.
         generators: explicit random generators whose state must survive, by name.
         every: save after this many steps (and always at the end).
-        max_seconds: stop early after this much training time, all runs together; the
-            checkpoint then says so in ``stopped_early``.
+        max_seconds: stop early after this much training time, all runs together; a later run
+            with more time goes on.
         title: text of the progress bar.
         signature: what identifies this training; a checkpoint of another one is refused.
 
@@ -121,7 +121,7 @@ class ResumableLoop:
         self.start = state["step"]
         self._seconds = state["seconds"]
         self.history = state["history"]
-        self.stopped_early = state["stopped_early"]
+        self.stopped_early = self.start < self._steps and self._out_of_time()
 
     def _save(self, step: int) -> None:
         save_checkpoint(
@@ -131,11 +131,13 @@ class ResumableLoop:
                 "step": step,
                 "seconds": self._seconds,
                 "history": self.history,
-                "stopped_early": self.stopped_early,
                 "parts": {name: part.state_dict() for name, part in self._parts.items()},
                 "generators": {n: g.get_state() for n, g in self._generators.items()},
             },
         )
+
+    def _out_of_time(self) -> bool:
+        return self._max_seconds is not None and self._seconds >= self._max_seconds
 
     @property
     def seconds(self) -> float:
@@ -162,8 +164,7 @@ class ResumableLoop:
                     bar.set_postfix({k: f"{v:.4g}" for k, v in self._pending.items()})
                     self._pending = {}
                 bar.update()
-                out_of_time = self._max_seconds is not None and self._seconds >= self._max_seconds
-                self.stopped_early = out_of_time and step + 1 < self._steps
+                self.stopped_early = step + 1 < self._steps and self._out_of_time()
                 if (step + 1) % self._every == 0 or step + 1 == self._steps or self.stopped_early:
                     self._save(step + 1)
                 if self.stopped_early:

@@ -51,6 +51,8 @@ def test_a_time_budget_stops_early_and_says_so(tmp_path):
     count = sum(1 for _ in loop)
     assert 0 < count < 10_000_000 and loop.stopped_early
     assert list(ResumableLoop(tmp_path / "c.pt", 10_000_000, {}, max_seconds=0.02)) == []
+    more = ResumableLoop(tmp_path / "c.pt", 10_000_000, {}, max_seconds=0.04)
+    assert next(iter(more)) == count, "with more time it goes on where it stopped"
 
 
 def test_a_checkpoint_of_another_training_is_refused(tmp_path):
