@@ -149,6 +149,8 @@ def figures() -> None:
 
 
 if __name__ == "__main__":
-    # Two threads of one library each: more only fight on a laptop. The caller's choice wins.
+    # Few threads, and none that spins while it waits: on a laptop that does other things too, a
+    # spinning pair of threads is ten times slower than one. The caller's choice wins.
     os.environ.setdefault("OMP_NUM_THREADS", str(min(2, os.cpu_count() or 1)))
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     cli(prog_name="python -m bench")
