@@ -1,8 +1,8 @@
 """The command line: every stage of dvc.yaml is one of these commands, and runs without DVC too.
 
-    python -m bench plan
-    python -m bench data wild
-    python -m bench train-tokenizer base
+python -m bench plan
+python -m bench data wild
+python -m bench train-tokenizer base
 """
 
 from __future__ import annotations

@@ -6,7 +6,61 @@ ratio is the peer's median time over ours, both timed in turn in one process.
 
 from __future__ import annotations
 
+import statistics
+import time
+from collections.abc import Callable
+
+import cv2
 import pytest
+import torch
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """One thread for everything: ratios of threads on a shared machine mean nothing."""
+    threads, cv2_threads = torch.get_num_threads(), cv2.getNumThreads()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    yield
+    torch.set_num_threads(threads)
+    cv2.setNumThreads(cv2_threads)
+
+
+def _cpu_seconds(function: Callable[[], object], repeats: int) -> float:
+    began = time.process_time()
+    for _ in range(repeats):
+        function()
+    return (time.process_time() - began) / repeats
+
+
+@pytest.fixture
+def beside(benchmark):
+    """Times ours beside a peer and records the ratio of the median CPU times.
+
+    The two take turns in one process; the first round warms up and is not counted.
+    """
+
+    def run(
+        path: str,
+        peer_name: str,
+        ours: Callable[[], object],
+        peer: Callable[[], object],
+        goal: float | None,
+        rounds: int = 7,
+        repeats: tuple[int, int] = (1, 1),
+    ) -> float:
+        pairs = [
+            (_cpu_seconds(ours, repeats[0]), _cpu_seconds(peer, repeats[1]))
+            for _ in range(rounds + 1)
+        ][1:]
+        own, other = (statistics.median(times) for times in zip(*pairs))
+        benchmark.pedantic(ours, rounds=max(3, rounds // 2))
+        benchmark.extra_info.update(
+            path=path, peer=peer_name, ratio=other / own, goal=goal, ours_s=own, peer_s=other
+        )
+        return other / own
+
+    return run
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

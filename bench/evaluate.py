@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from bench.models import TOKENIZER, load_genhmr, pick_device
+from bench.models import pick_device
 from genhmr.baselines.mean_pose import fit_mean_pose
 from genhmr.body.joints import body25
 from genhmr.body.model_files import load_bodies
@@ -33,6 +33,7 @@ from genhmr.inference.predict import Prediction, sample_pose
 from genhmr.inference.refinement import refine_pose
 from genhmr.inference.timing import measure_aiti
 from genhmr.metrics import PEERS, Evaluator, protocol_for
+from genhmr.train.model_files import TOKENIZER_FILE, load_genhmr
 from genhmr.train.tokenizer import evaluate_tokenizer, load_tokenizer
 from genhmr.transformer.genhmr import GenHMR
 from genhmr.types import CropBatch
@@ -64,7 +65,7 @@ def score_tokenizer(job: Json, model: Path, data: Path, out: Path) -> None:
         out: folder of ``per_pose.parquet`` (columns ``role, key, mpjpe, pa_mpjpe, mve``).
     """
     device = pick_device(job["device"])
-    tokenizer = load_tokenizer(model / TOKENIZER).to(device)
+    tokenizer = load_tokenizer(model / TOKENIZER_FILE).to(device)
     body = load_bodies(Path(job["bodies"])).neutral
     frames = []
     for role, split in job["sets"].items():
@@ -77,12 +78,17 @@ def score_tokenizer(job: Json, model: Path, data: Path, out: Path) -> None:
     _finish(part, out)
 
 
-def _detections(job: Json, shard: ImageShard, rows: np.ndarray, batch: CropBatch, raw: Path) -> Tensor:
+def _detections(
+    job: Json, shard: ImageShard, rows: np.ndarray, batch: CropBatch, raw: Path
+) -> Tensor:
     """(B, 25, 3) keypoints in crop units from the named source, the same at every call."""
     if job["detections"] == "openpose":
         columns = shard.annotations
         found = openpose_detections(
-            raw / "openpose", columns["image"][rows], columns["center"][rows], columns["box_size"][rows]
+            raw / "openpose",
+            columns["image"][rows],
+            columns["center"][rows],
+            columns["box_size"][rows],
         )
         return torch.from_numpy(found)
     found = [

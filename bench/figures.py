@@ -139,8 +139,14 @@ def draw_gallery(gallery: dict[str, np.ndarray], body: SMPL, path: Path, title: 
         axes[row, 1].set(xlim=(0, TILE), ylim=(TILE, 0))
         errors = gallery["mpjpe"][row]
         for column, error in ((2, errors[0]), (3, errors[1])):
-            axes[row, column].text(3, TILE - 5, f"{error:.0f} mm", fontsize=7, color="white",
-                                   bbox={"facecolor": "black", "alpha": 0.5, "pad": 1, "lw": 0})
+            axes[row, column].text(
+                3,
+                TILE - 5,
+                f"{error:.0f} mm",
+                fontsize=7,
+                color="white",
+                bbox={"facecolor": "black", "alpha": 0.5, "pad": 1, "lw": 0},
+            )
     figure.suptitle(title, fontsize=9, y=0.98)
     figure.subplots_adjust(top=1 - 0.6 / (1.5 * count + 0.5))
     figure.savefig(path, **_SAVE)

@@ -27,24 +27,28 @@ from genhmr.data.decoded import DecodedShard
 from genhmr.data.motion_shards import MotionShard
 from genhmr.data.shards import ImageShard
 from genhmr.image.pretrained import backbone_from_weights, warm_start_pyramid
-from genhmr.image.pyramid import FeaturePyramid
-from genhmr.image.vit import ViTBackbone, ViTConfig
-from genhmr.tokenizer.model import PoseTokenizer
-from genhmr.train.checkpoint import load_weights, save_weights
+from genhmr.image.vit import ViTConfig
+from genhmr.train.checkpoint import load_weights
+from genhmr.train.model_files import (
+    BACKBONE_FILE,
+    GENHMR_FILE,
+    TOKENIZER_FILE,
+    build_genhmr,
+    load_genhmr,
+    save_genhmr,
+)
 from genhmr.train.pretrain import pretrain_backbone
 from genhmr.train.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
 from genhmr.train.transformer import train_transformer
 from genhmr.transformer.genhmr import GenHMR
 from genhmr.transformer.losses import LossWeights
-from genhmr.transformer.model import ImageHeads, MaskedTransformer
 from genhmr.types import CropBatch, UserError
 
 Json = dict[str, Any]
-BACKBONE, TOKENIZER, GENHMR = "backbone.safetensors", "tokenizer.safetensors", "genhmr.safetensors"
 
 
 def pick_device(name: str) -> str:
-    """"auto" becomes "cuda" where there is one.
+    """ "auto" becomes "cuda" where there is one.
 
     Raises:
         UserError: "cuda" is asked for and not there.
@@ -109,7 +113,7 @@ def make_backbone(job: Json, out: Path, scratch: Path) -> None:
     """
     out = _fresh(out)
     if job["weights"]:
-        _export(job["weights"], out, BACKBONE)
+        _export(job["weights"], out, BACKBONE_FILE)
         return
     from genhmr.world.dense import dense_dataset
 
@@ -129,7 +133,7 @@ def make_backbone(job: Json, out: Path, scratch: Path) -> None:
         history = pretrain_backbone(
             folder / "dense",
             folder / "backbone",
-            out / BACKBONE,
+            out / BACKBONE_FILE,
             config,
             steps=train["steps"],
             batch_size=train["batch"],
@@ -153,7 +157,7 @@ def make_tokenizer(job: Json, data: Path, out: Path, scratch: Path) -> None:
     """
     out = _fresh(out)
     if job["weights"]:
-        _export(job["weights"], out, TOKENIZER)
+        _export(job["weights"], out, TOKENIZER_FILE)
         return
     device = pick_device(job["device"])
     shards = [MotionShard(data / role / "train") for role in job["train_on"]]
@@ -171,69 +175,10 @@ def make_tokenizer(job: Json, data: Path, out: Path, scratch: Path) -> None:
             seed=job["seed"],
             device=device,
         )
-    save_tokenizer(out / TOKENIZER, tokenizer, {"train": job["train"], "data": job["train_on"]})
+    save_tokenizer(
+        out / TOKENIZER_FILE, tokenizer, {"train": job["train"], "data": job["train_on"]}
+    )
     _write_history(out, history)
-
-
-def build_genhmr(
-    backbone: ViTBackbone, tokenizer: PoseTokenizer, sizes: Json, generator: torch.Generator
-) -> GenHMR:
-    """A fresh GenHMR around a trained backbone and a trained tokenizer.
-
-    Args:
-        backbone: pre-trained.
-        tokenizer: trained.
-        sizes: ``scales, layers, width, heads, points, features``.
-        generator: draws the initial weights.
-    """
-    num_codes = len(tokenizer.codebook)
-    with torch.random.fork_rng(devices=[]):  # torch.nn initialises from the global generator
-        torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
-        pyramid = FeaturePyramid(backbone.dim, sizes["features"], sizes["scales"])
-        transformer = MaskedTransformer(
-            tokenizer.num_tokens,
-            num_codes,
-            sizes["width"],
-            sizes["layers"],
-            sizes["heads"],
-            sizes["points"],
-            sizes["features"],
-            len(sizes["scales"]),
-        )
-        heads = ImageHeads(backbone.dim)
-    transformer.initialise_from_codebook(tokenizer.codebook, generator)
-    return GenHMR(backbone, pyramid, transformer, heads, tokenizer)
-
-
-def save_genhmr(folder: Path, model: GenHMR, sizes: Json, about: Json) -> None:
-    """Exports what stage 2 trained as ``genhmr.safetensors``; a frozen backbone is left out."""
-    frozen = not any(p.requires_grad for p in model.backbone.parameters())
-    state = {
-        name: tensor
-        for name, tensor in model.trainable_state().items()
-        if not (frozen and name.startswith("backbone."))
-    }
-    save_weights(folder / GENHMR, state, {"sizes": sizes, "about": about})
-
-
-def load_genhmr(folder: Path, device: str = "cpu") -> GenHMR:
-    """The model of a folder with ``backbone``, ``tokenizer`` and ``genhmr`` weights.
-
-    Raises:
-        UserError: a file is missing, damaged, or does not belong to the others.
-    """
-    tensors, config = load_weights(folder / GENHMR)
-    backbone = backbone_from_weights(*load_weights(folder / BACKBONE))
-    tokenizer = load_tokenizer(folder / TOKENIZER)
-    try:
-        model = build_genhmr(backbone, tokenizer, config["sizes"], torch.Generator())
-        own = {f"backbone.{k}": v for k, v in backbone.state_dict().items()}
-        model.load_trainable_state({**own, **tensors})
-    except (ValueError, KeyError, RuntimeError) as error:
-        raise UserError(
-            f"{folder / GENHMR} does not fit the weights beside it ({error}): export them together."
-        ) from error
-    return model.to(device).eval().requires_grad_(False)
 
 
 def make_transformer(job: Json, build: Path, out: Path, scratch: Path) -> None:
@@ -246,21 +191,23 @@ def make_transformer(job: Json, build: Path, out: Path, scratch: Path) -> None:
         scratch: checkpoint and decoded images.
     """
     out = _fresh(out)
-    shutil.copyfile(build / "models" / "backbone" / BACKBONE, out / BACKBONE)
+    shutil.copyfile(build / "models" / "backbone" / BACKBONE_FILE, out / BACKBONE_FILE)
     source = build / "models" / "tokenizer" / job["tokenizer"]
-    shutil.copyfile(source / TOKENIZER, out / TOKENIZER)
+    shutil.copyfile(source / TOKENIZER_FILE, out / TOKENIZER_FILE)
     if job["weights"]:
-        _export(job["weights"], out, GENHMR)
+        _export(job["weights"], out, GENHMR_FILE)
         load_genhmr(out)
         return
-    pretrained, config = load_weights(out / BACKBONE)
+    pretrained, config = load_weights(out / BACKBONE_FILE)
     backbone = backbone_from_weights(pretrained, config)
     generator = torch.Generator().manual_seed(job["seed"])
-    model = build_genhmr(backbone, load_tokenizer(out / TOKENIZER), job["model"], generator)
+    model = build_genhmr(backbone, load_tokenizer(out / TOKENIZER_FILE), job["model"], generator)
     warm_start_pyramid(model.pyramid, pretrained)
     folders = [build / "data" / role / "train" for role in job["train_on"]]
     inputs = [folder / "manifest.json" for folder in folders]
-    with _scratch(scratch, job, [*inputs, out / BACKBONE, out / TOKENIZER]) as own_scratch:
+    with _scratch(
+        scratch, job, [*inputs, out / BACKBONE_FILE, out / TOKENIZER_FILE]
+    ) as own_scratch:
         history = _train_transformer(job, model, folders, own_scratch)
     save_genhmr(out, model, job["model"], {k: job[k] for k in ("train", "train_on", "losses")})
     _write_history(out, history)
@@ -300,7 +247,11 @@ def _train_transformer(
         temperature_end=gumbel["tau_end"],
         annealing_duration=gumbel["duration"],
         weights=LossWeights(
-            losses["mask"], losses["pose"], losses["betas"], losses["joints_3d"], losses["joints_2d"]
+            losses["mask"],
+            losses["pose"],
+            losses["betas"],
+            losses["joints_3d"],
+            losses["joints_2d"],
         ),
         geometry_scale=job["train"]["geometry_scale"],
         bfloat16=fast_bfloat16(device),

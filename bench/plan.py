@@ -144,9 +144,7 @@ def _tokenizer_job(name: str, entry: Json, profile: Json, params: Json) -> Json:
         },
         "weights": "datasets/open/weights/tokenizer.safetensors" if shipped else None,
         "short": bool(sizes["short"]) and not shipped,
-        "bodies": "datasets/open/body"
-        if params["data"]["source"] == "open"
-        else "datasets/body",
+        "bodies": "datasets/open/body" if params["data"]["source"] == "open" else "datasets/body",
         "seed": params["seed"],
         "device": params["device"],
     }
@@ -252,9 +250,7 @@ def build_jobs(params: Json, variants: Json) -> dict[str, Json]:
         "source": params["data"]["source"],
         "names": {role: e[params["data"]["source"]] for role, e in variants["datasets"].items()},
         "scale": profile["scale"],
-        "short": sorted(
-            key.removesuffix(".json") for key, job in jobs.items() if job.get("short")
-        ),
+        "short": sorted(key.removesuffix(".json") for key, job in jobs.items() if job.get("short")),
         "ugs_iters": params["ugs"]["iters"],
     }
     return jobs
@@ -280,9 +276,7 @@ def describe(params: Json, variants: Json, jobs: dict[str, Json]) -> str:
         kind: sum(name.startswith(f"{kind}/") for name in jobs)
         for kind in ("data", "tokenizer", "transformer", "evaluate")
     }
-    trained = sum(
-        "weights" in job and job["weights"] is None for job in jobs.values()
-    )
+    trained = sum("weights" in job and job["weights"] is None for job in jobs.values())
     minutes = profile["minutes"]
     duration = f"{minutes} min" if minutes < 120 else f"{minutes / 60:.0f} h"
     return (

@@ -9,9 +9,6 @@ The size is the paper's: 96 tokens, maps of 1x to 16x of a 16 x 12 grid, width 2
 from __future__ import annotations
 
 import copy
-import statistics
-import time
-from collections.abc import Callable
 
 import pytest
 import torch
@@ -28,6 +25,7 @@ from genhmr.transformer.model import MaskedTransformer
 WIDTH, HEADS, POINTS, TOKENS, CODES = 256, 8, 4, 96, 2048
 SHAPES = ((16, 12), (64, 48), (128, 96), (256, 192))
 ROUNDS = 3
+PEER = "transformers, pure torch"
 
 
 class ProjectThenSample(DeformableCrossAttention):
@@ -53,14 +51,6 @@ class ProjectThenSample(DeformableCrossAttention):
         return self.out(out)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def _features(batch: int, requires_grad: bool) -> list[Tensor]:
     generator = torch.Generator().manual_seed(0)
     return [
@@ -82,23 +72,7 @@ def _layers() -> tuple[DeformableCrossAttention, ProjectThenSample]:
     return ours, peer
 
 
-def _ratio(ours: Callable[[], object], peer: Callable[[], object]) -> float:
-    """Peer's median CPU time over ours; the two take turns."""
-    seconds: dict[str, list[float]] = {"ours": [], "peer": []}
-    for round_ in range(ROUNDS + 1):
-        for name, function in (("ours", ours), ("peer", peer)):
-            began = time.process_time()
-            function()
-            if round_:  # the first round warms up (and compiles)
-                seconds[name].append(time.process_time() - began)
-    return statistics.median(seconds["peer"]) / statistics.median(seconds["ours"])
-
-
-def _record(benchmark, path: str, peer: str, ratio: float, goal: float) -> None:
-    benchmark.extra_info.update(path=path, peer=peer, ratio=ratio, goal=goal)
-
-
-def test_forward_beside_project_then_sample(benchmark):
+def test_forward_beside_project_then_sample(beside):
     ours, peer = _layers()
     query, reference = torch.randn(1, TOKENS, WIDTH), torch.rand(TOKENS, 2)
     maps = flatten_maps(_features(1, False))
@@ -108,13 +82,12 @@ def test_forward_beside_project_then_sample(benchmark):
         return layer(query, reference[None], maps)
 
     torch.testing.assert_close(run(ours), run(peer), rtol=1e-4, atol=1e-4)
-    ratio = _ratio(lambda: run(ours), lambda: run(peer))
-    benchmark.pedantic(lambda: run(ours), rounds=5)
-    _record(benchmark, "deformable attention, forward", "transformers, pure torch", ratio, 15.0)
+    name = "deformable attention, forward"
+    beside(name, PEER, lambda: run(ours), lambda: run(peer), 15.0, ROUNDS)
 
 
 @pytest.mark.parametrize("frozen", [True, False], ids=["frozen features", "trained features"])
-def test_backward_beside_project_then_sample(benchmark, frozen):
+def test_backward_beside_project_then_sample(beside, frozen):
     ours, peer = _layers()
     query = torch.randn(1, TOKENS, WIDTH, requires_grad=True)
     reference = torch.rand(TOKENS, 2)
@@ -129,13 +102,12 @@ def test_backward_beside_project_then_sample(benchmark, frozen):
 
     for mine, theirs in zip(run(ours), run(peer), strict=True):
         assert (mine - theirs).abs().max() <= 1e-3 * theirs.abs().max()
-    ratio = _ratio(lambda: run(ours), lambda: run(peer))
-    benchmark.pedantic(lambda: run(ours), rounds=5)
-    path = f"deformable attention, f+b, {'frozen' if frozen else 'trained'} features"
-    _record(benchmark, path, "transformers, pure torch", ratio, 12.0 if frozen else 4.0)
+    name = f"deformable attention, f+b, {'frozen' if frozen else 'trained'} features"
+    goal = 12.0 if frozen else 4.0
+    beside(name, PEER, lambda: run(ours), lambda: run(peer), goal, ROUNDS)
 
 
-def test_sampling_beside_reprojecting_every_iteration(benchmark):
+def test_sampling_beside_reprojecting_every_iteration(beside):
     torch.manual_seed(0)
     ours = MaskedTransformer(TOKENS, CODES, WIDTH, 4, HEADS, POINTS, WIDTH, len(SHAPES)).eval()
     peer = copy.deepcopy(ours)
@@ -151,6 +123,5 @@ def test_sampling_beside_reprojecting_every_iteration(benchmark):
         return trace.confidences
 
     torch.testing.assert_close(run(ours), run(peer), rtol=1e-3, atol=1e-5)
-    ratio = _ratio(lambda: run(ours), lambda: run(peer))
-    benchmark.pedantic(lambda: run(ours), rounds=3)
-    _record(benchmark, "sampling, T=5, batch 1", "values projected every iteration", ratio, 15.0)
+    name, peer_name = "sampling, T=5, batch 1", "values projected every iteration"
+    beside(name, peer_name, lambda: run(ours), lambda: run(peer), 15.0, ROUNDS)

@@ -10,7 +10,6 @@ outside the timing, as it is written once.
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import cv2
@@ -92,12 +91,6 @@ def plain_crop(frame: PersonFrame, size: int, rng: np.random.Generator) -> dict[
     }
 
 
-def _cpu_seconds(function) -> float:
-    began = time.process_time()
-    function()
-    return time.process_time() - began
-
-
 CASES = {
     # name: (frame width, height, box, stored, crop, decoded once, goal)
     "1080p frame -> 256 crop": (1920, 1080, 700.0, 384, 256, False, 2.0),
@@ -108,7 +101,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_loader(benchmark, tmp_path, name):
+def test_loader(beside, tmp_path, name):
     width, height, box, stored, size, decoded, goal = CASES[name]
     count = 16 if width > 1000 else 64
     frames = _frames(tmp_path / "frames", count, width, height, box)
@@ -127,22 +120,4 @@ def test_loader(benchmark, tmp_path, name):
         examples = [plain_crop(frame, size, rng) for frame in frames]
         return {key: torch.stack([e[key] for e in examples]) for key in examples[0]}
 
-    threads, torch_threads = cv2.getNumThreads(), torch.get_num_threads()
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)
-    try:
-        ours(), peer()  # warm up
-        times = np.array([(_cpu_seconds(ours), _cpu_seconds(peer)) for _ in range(ROUNDS)])
-        benchmark.pedantic(ours, rounds=ROUNDS)
-    finally:
-        cv2.setNumThreads(threads)
-        torch.set_num_threads(torch_threads)
-    own, other = np.median(times, axis=0)
-    benchmark.extra_info.update(
-        path=name,
-        peer="decode, warpAffine, normalise (4D-Humans)",
-        ratio=float(other / own),
-        goal=goal,
-        images_per_second=float(count / own),
-        peer_images_per_second=float(count / other),
-    )
+    beside(name, "decode, warpAffine, normalise (4D-Humans)", ours, peer, goal, ROUNDS)

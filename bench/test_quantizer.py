@@ -8,25 +8,12 @@ The size is the paper's codebook (2048 x 256) under 64 poses of 96 tokens.
 from __future__ import annotations
 
 import importlib.util
-import statistics
-import time
-from collections.abc import Callable
 
-import pytest
 import torch
 
 from genhmr.tokenizer.quantizer import code_statistics, nearest_codes
 
 BATCH, TOKENS, CODES, DIM = 64, 96, 2048, 256
-ROUNDS = 7
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def _data() -> tuple[torch.Tensor, torch.Tensor]:
@@ -35,23 +22,7 @@ def _data() -> tuple[torch.Tensor, torch.Tensor]:
     return latents, torch.randn(CODES, DIM, generator=generator)
 
 
-def _ratio(ours: Callable[[], object], peer: Callable[[], object]) -> float:
-    """Peer's median CPU time over ours; the two take turns."""
-    seconds: dict[str, list[float]] = {"ours": [], "peer": []}
-    for round_ in range(ROUNDS + 1):
-        for name, function in (("ours", ours), ("peer", peer)):
-            began = time.process_time()
-            function()
-            if round_:  # the first round warms up
-                seconds[name].append(time.process_time() - began)
-    return statistics.median(seconds["peer"]) / statistics.median(seconds["ours"])
-
-
-def _record(benchmark, path: str, peer: str, ratio: float, goal: float) -> None:
-    benchmark.extra_info.update(path=path, peer=peer, ratio=ratio, goal=goal)
-
-
-def test_nearest_code_beside_cdist(benchmark):
+def test_nearest_code_beside_cdist(beside):
     latents, codebook = _data()
 
     def ours() -> torch.Tensor:
@@ -61,12 +32,10 @@ def test_nearest_code_beside_cdist(benchmark):
         return torch.cdist(latents, codebook).argmin(1)
 
     assert (ours() == peer()).float().mean() > 0.999
-    ratio = _ratio(ours, peer)
-    benchmark.pedantic(ours, rounds=5)
-    _record(benchmark, "nearest code", "torch.cdist + argmin", ratio, 1.2)
+    beside("nearest code", "torch.cdist + argmin", ours, peer, 1.2)
 
 
-def test_codebook_statistics_beside_one_hot(benchmark):
+def test_codebook_statistics_beside_one_hot(beside):
     latents, codebook = _data()
     indices = nearest_codes(latents, codebook)
 
@@ -79,14 +48,12 @@ def test_codebook_statistics_beside_one_hot(benchmark):
 
     for mine, theirs in zip(ours(), peer()):
         torch.testing.assert_close(mine, theirs, atol=1e-3, rtol=1e-4)
-    ratio = _ratio(ours, peer)
-    benchmark.pedantic(ours, rounds=5)
-    _record(benchmark, "moving average of the codes", "one-hot matrix product", ratio, 20.0)
+    beside("moving average of the codes", "one-hot matrix product", ours, peer, 20.0)
 
 
 if importlib.util.find_spec("vector_quantize_pytorch"):
 
-    def test_nearest_code_beside_vector_quantize_pytorch(benchmark):
+    def test_nearest_code_beside_vector_quantize_pytorch(beside):
         from vector_quantize_pytorch import VectorQuantize
 
         latents, codebook = _data()
@@ -102,6 +69,4 @@ if importlib.util.find_spec("vector_quantize_pytorch"):
             return module(latents[None])[1][0]
 
         assert (ours() == peer()).float().mean() > 0.999
-        ratio = _ratio(ours, peer)
-        benchmark.pedantic(ours, rounds=5)
-        _record(benchmark, "nearest code", "vector-quantize-pytorch", ratio, 1.2)
+        beside("nearest code", "vector-quantize-pytorch", ours, peer, 1.2)

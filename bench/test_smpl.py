@@ -7,11 +7,9 @@ Human3.6M regressor.
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Callable
 
-import numpy as np
 import pytest
 import smplx
 import torch
@@ -60,9 +58,7 @@ def _layers(what: str, batch: int, bodies, smplx_file: str) -> tuple[Callable, C
     peer = smplx.create(smplx_file, model_type="smpl", batch_size=batch, create_transl=False)
 
     def smplx_mesh(pose, betas):
-        return peer(
-            global_orient=pose[:, :1], body_pose=pose[:, 1:], betas=betas, pose2rot=False
-        )
+        return peer(global_orient=pose[:, :1], body_pose=pose[:, 1:], betas=betas, pose2rot=False)
 
     if what == "full mesh":
         layer = SMPL(bodies.neutral)
@@ -84,15 +80,8 @@ def _run(layer: Callable, pose: torch.Tensor, betas: torch.Tensor, gradients: bo
     layer(pose, betas).abs().sum().backward()
 
 
-def _cpu_seconds(function: Callable[[], None], repeats: int) -> float:
-    began = time.process_time()
-    for _ in range(repeats):
-        function()
-    return (time.process_time() - began) / repeats
-
-
 @pytest.mark.parametrize("case", CASES, ids=lambda c: f"{c[0]} B{c[1]}{' grad' * c[2]}")
-def test_smpl(benchmark, bodies, smplx_file, case):
+def test_smpl(beside, bodies, smplx_file, case):
     what, batch, gradients = case
     generator = torch.Generator().manual_seed(0)
     pose = axis_angle_to_matrix(0.5 * torch.randn(batch, 24, 3, generator=generator))
@@ -109,22 +98,6 @@ def test_smpl(benchmark, bodies, smplx_file, case):
     # About 20 ms a round, so that the clock's grain does not matter.
     repeats = max(1, 16 // batch)
     fast = repeats * (1 if what == "full mesh" else 10)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        run_ours(), run_peer()  # warm up
-        times = np.array(
-            [(_cpu_seconds(run_ours, fast), _cpu_seconds(run_peer, repeats)) for _ in range(ROUNDS)]
-        )
-        benchmark.pedantic(run_ours, rounds=ROUNDS)
-    finally:
-        torch.set_num_threads(threads)
-    own, other = np.median(times, axis=0)
-    benchmark.extra_info.update(
-        path=f"SMPL {what}, B={batch}, {'forward+backward' if gradients else 'forward'}",
-        peer="smplx" if what == "full mesh" else "smplx + regressor",
-        ratio=float(other / own),
-        goal=CASES[case],
-        bodies_per_second=float(batch / own),
-        peer_bodies_per_second=float(batch / other),
-    )
+    name = f"SMPL {what}, B={batch}, {'forward+backward' if gradients else 'forward'}"
+    peer_name = "smplx" if what == "full mesh" else "smplx + regressor"
+    beside(name, peer_name, run_ours, run_peer, CASES[case], ROUNDS, (fast, repeats))

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from genhmr.data.augment import (
-    AugmentConfig,
     Augmentation,
+    AugmentConfig,
     augment_joints_3d,
     augment_keypoints,
     augment_pose,

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from genhmr.types import NUM_BETAS, NUM_JOINTS, MotionClip, UserError
+from genhmr.types import NUM_JOINTS, MotionClip, UserError
 
 FORMAT_VERSION = 1
 # World to camera (x right, y down, z forward), per vertical axis of the world.

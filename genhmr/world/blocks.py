@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-
 _POOL_PAYS = 1500  # images; starting processes takes as long as one process needs for so many
 
 

@@ -49,7 +49,9 @@ def build(tmp_path, variants):
     (folder / "evaluate" / "base" / "timing.json").write_text(json.dumps({"aiti": aiti}))
     for index, name in enumerate(variants["tokenizers"]):
         (folder / "evaluate-tokenizer" / name).mkdir(parents=True)
-        rows = [(r, f"p{i}", 20.0 + index + i, 9.0, 25.0) for r in ("mocap", "yoga") for i in (0, 2)]
+        rows = [
+            (r, f"p{i}", 20.0 + index + i, 9.0, 25.0) for r in ("mocap", "yoga") for i in (0, 2)
+        ]
         columns = ["role", "key", "mpjpe", "pa_mpjpe", "mve"]
         path = folder / "evaluate-tokenizer" / name / "per_pose.parquet"
         pd.DataFrame(rows, columns=columns).to_parquet(path)
@@ -135,9 +137,9 @@ def test_short_trainings_are_stamped(written, job):
     assert "tokenizer/t48" in job["short"] and "tokenizer/base" not in job["short"]
     compare = pd.read_csv(written / "compare" / "table06.csv")
     assert compare["status"].str.contains("too short to rank").all()
-    assert not pd.read_csv(written / "compare" / "table02.csv")["status"].str.contains(
-        "short"
-    ).any()
+    assert (
+        not pd.read_csv(written / "compare" / "table02.csv")["status"].str.contains("short").any()
+    )
 
 
 def test_latex_has_rules_headers_and_balanced_environments(written):
@@ -176,7 +178,14 @@ def test_a_row_that_the_paper_does_not_have_is_refused(variants, job):
 def test_wide_keeps_one_line_a_row(variants, job):
     reported = pd.read_csv(ROOT / "bench" / "reported" / "table11.csv")
     tidy = build_table(
-        "11", variants["tables"]["11"], variants["datasets"], job, reported, _images(variants), {}, {}
+        "11",
+        variants["tables"]["11"],
+        variants["datasets"],
+        job,
+        reported,
+        _images(variants),
+        {},
+        {},
     )
     frame = wide(tidy, ["schedule", "ugs_iterations"])
     assert len(frame) == 18 and frame["schedule"].nunique() == 4

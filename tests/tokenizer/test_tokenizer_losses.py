@@ -6,8 +6,8 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from genhmr.body.model_files import BodyModelData
-from genhmr.tokenizer.losses import PosedPoints, spread_vertices, tokenizer_loss
 from genhmr.tokenizer.frames import PARENTS
+from genhmr.tokenizer.losses import PosedPoints, spread_vertices, tokenizer_loss
 from genhmr.tokenizer.model import TokenizerOutput
 
 VERTICES = 60
