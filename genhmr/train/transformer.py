@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from genhmr.train.averaging import WeightAverage
+from genhmr.train.dense_scores import fast_precision
 from genhmr.train.loop import ResumableLoop, cosine_lr, set_lr
 from genhmr.transformer.genhmr import GenHMR
 from genhmr.transformer.gumbel import annealed_temperature
@@ -133,7 +134,7 @@ def train_transformer(
         mask = random_training_mask(
             len(batch.pose), model.transformer.num_tokens, generator, tau_max, device
         )
-        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+        with fast_precision(str(device), bfloat16):
             with torch.set_grad_enabled(not frozen):
                 grid = model.backbone(batch.images)
             loss, parts = training_losses(

@@ -41,13 +41,8 @@ class SelfAttention(nn.Module):
         """(B, L, width) -> (B, L, width)."""
         batch, length, width = x.shape
         qkv = self.qkv(x).view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        if qkv.device.type == "cpu":
-            # The CPU's fused attention has a backward pass in bfloat16 that is ten times slower.
-            with torch.autocast("cpu", enabled=False):
-                mixed = F.scaled_dot_product_attention(*qkv.float())
-        else:
-            mixed = F.scaled_dot_product_attention(*qkv)
-        return self.out(mixed.transpose(1, 2).reshape(batch, length, width).to(x.dtype))
+        mixed = F.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2])
+        return self.out(mixed.transpose(1, 2).reshape(batch, length, width))
 
 
 class DecoderLayer(nn.Module):
