@@ -130,7 +130,7 @@ def _unique(settings: Json) -> dict[str, list[str]]:
     for name, setting in settings.items():
         # Without refinement its knobs do not matter.
         refine = setting["refine"] if setting["refine"]["iters"] else {"iters": 0}
-        key = json.dumps({**setting, "refine": refine}, sort_keys=True)
+        key = json.dumps({**setting, "refine": refine, "sets": None}, sort_keys=True)
         groups.setdefault(key, []).append(name)
     return groups
 
@@ -156,11 +156,11 @@ def score_model(job: Json, trained: Json, build: Path, out: Path) -> None:
     bodies = load_bodies(Path(job["bodies"]))
     joints = SMPLJoints(bodies.neutral, body25()).to(device)
     mean = _mean_pose([build / "data" / role / "train" for role in trained["train_on"]])
-    groups = _unique(job["settings"])
     part = _part_then_rename(out)
     tables: list[pd.DataFrame] = []
     for role, dataset in job["sets"].items():
         shard = ImageShard(build / "data" / role / "test")
+        groups = _unique({n: s for n, s in job["settings"].items() if role in s["sets"]})
         # SPIN's Human3.6M files may hold markers only: then SPIN's own evaluator is the protocol.
         marked = not shard.annotations["has_smpl"].all()
         protocol = PEERS["spin-h36m"] if marked else protocol_for(dataset["kind"])

@@ -153,7 +153,13 @@ def _tokenizer_job(name: str, entry: Json, profile: Json, params: Json) -> Json:
 def _settings(entry: Json, params: Json) -> Json:
     resolved: Json = {}
     for name, setting in entry["settings"].items():
-        for group in set(setting) - {"report"}:
+        for role in setting.get("sets", []):
+            if role not in entry["sets"]:
+                raise UserError(
+                    f"variants.yaml: setting '{name}' names the set '{role}', which its evaluation "
+                    f"does not have: {', '.join(entry['sets'])}."
+                )
+        for group in set(setting) - {"report", "sets"}:
             for key in setting[group]:
                 if f"{group}.{key}" not in PARAMS:
                     raise UserError(
@@ -164,6 +170,7 @@ def _settings(entry: Json, params: Json) -> Json:
             "ugs": params["ugs"] | setting.get("ugs", {}),
             "refine": refine,
             "report": setting.get("report", [refine["iters"]]),
+            "sets": setting.get("sets", entry["sets"]),
         }
     return resolved
 

@@ -97,6 +97,10 @@ def test_bad_params_are_one_sentence(params, edit, message):
             lambda p, v: v["evaluations"]["base"]["settings"].__setitem__("x", {"ugs": {"k": 1}}),
             "unknown key 'ugs.k'",
         ),
+        (
+            lambda p, v: v["evaluations"]["base"]["settings"].__setitem__("x", {"sets": ["sea"]}),
+            "names the set 'sea'",
+        ),
     ],
 )
 def test_unknown_variants_are_one_sentence(params, variants, edit, message):
