@@ -7,8 +7,14 @@ python -m bench train-tokenizer base
 
 from __future__ import annotations
 
-import json
 import os
+
+# One thread unless the caller says otherwise, and set before torch is imported: at these sizes a
+# second thread gains little, and where something else runs too, two threads that spin while they
+# wait for each other are several times slower than one.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -149,8 +155,4 @@ def figures() -> None:
 
 
 if __name__ == "__main__":
-    # Few threads, and none that spins while it waits: on a laptop that does other things too, a
-    # spinning pair of threads is ten times slower than one. The caller's choice wins.
-    os.environ.setdefault("OMP_NUM_THREADS", str(min(2, os.cpu_count() or 1)))
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     cli(prog_name="python -m bench")

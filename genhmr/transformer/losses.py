@@ -39,21 +39,53 @@ class LossWeights:
     keypoints_2d: float = 1e-2
 
 
-def mask_loss(logits: Tensor, tokens: Tensor, weight: Tensor | None = None) -> Tensor:
+def mask_loss(
+    logits: Tensor, tokens: Tensor, weight: Tensor | None = None, target: Tensor | None = None
+) -> Tensor:
     """Mean negative log-likelihood of the true tokens (Eq. 1).
 
     Args:
         logits: (N, K).
         tokens: (N,) int64.
         weight: (N,) 0 where the token is unknown; None counts all.
+        target: (N, K) distribution to use instead of the one code, see ``soft_targets``.
 
     Returns:
         Scalar; 0 if every weight is 0.
     """
-    loss = F.cross_entropy(logits.float(), tokens, reduction="none")
+    loss = F.cross_entropy(
+        logits.float(), tokens if target is None else target, reduction="none"
+    )
     if weight is None:
         return loss.mean()
     return (loss * weight).sum() / weight.sum().clamp(min=1.0)
+
+
+def soft_targets(latents: Tensor, codebook: Tensor, spread: float) -> Tensor:
+    """Distribution over codes that are about as close to the latent as the nearest one.
+
+    Not in the paper. Hundreds of codes describe a joint, and those beside the true one are nearly
+    as right; a one-hot target calls them as wrong as the opposite pose, which a model must unlearn
+    over many passes. The targets are a Gaussian around the encoder's latent, as wide as
+    ``spread`` times the typical squared distance between neighbouring codes.
+
+    Args:
+        latents: (N, D), before quantisation.
+        codebook: (K, D).
+        spread: > 0; the limit 0 is the one-hot target.
+
+    Returns:
+        (N, K), rows sum to 1.
+
+    Raises:
+        ValueError: ``spread`` is not positive.
+    """
+    if spread <= 0:
+        raise ValueError(f"spread must be positive, got {spread}")
+    between = torch.cdist(codebook.float(), codebook.float()).square()
+    between.fill_diagonal_(torch.inf)
+    width = 2 * spread * between.amin(1).median()
+    return (-torch.cdist(latents.float(), codebook.float()).square() / width).softmax(-1)
 
 
 def pose_loss(pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:

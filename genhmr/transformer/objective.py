@@ -17,6 +17,7 @@ from genhmr.transformer.losses import (
     keypoints_loss,
     mask_loss,
     pose_loss,
+    soft_targets,
 )
 from genhmr.types import CropBatch
 
@@ -34,6 +35,7 @@ def training_losses(
     weights: LossWeights,
     geometry_scale: float = 1.0,
     all_tokens: bool = False,
+    target_spread: float = 0.0,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """L_total = L_mask + L_SMPL + L_3D + L_2D of one batch.
 
@@ -55,6 +57,7 @@ def training_losses(
         geometry_scale: factor on L_SMPL + L_3D + L_2D, see ``losses``. 0 skips the decoding.
         all_tokens: L_mask over all tokens, as Eq. 1 writes, instead of the masked ones (MaskGIT
             and every descendant; the visible ones can be copied from the input).
+        target_spread: 0 for the one-hot targets of Eq. 1, else see ``losses.soft_targets``.
 
     Returns:
         The total, and its unweighted parts plus the accuracy of masked tokens, detached.
@@ -67,7 +70,12 @@ def training_losses(
     logits = model.transformer.code_head(hidden[scored]).float()
     targets = tokens[scored]
     known = batch.has_smpl[:, None].expand_as(mask)[scored].float()
-    parts = {"mask": mask_loss(logits, targets, known)}
+    soft = None
+    if target_spread > 0:
+        with torch.no_grad():
+            latents = model.tokenizer.encode(batch.pose)[scored]
+            soft = soft_targets(latents, model.tokenizer.codebook, target_spread)
+    parts = {"mask": mask_loss(logits, targets, known, soft)}
     total = weights.mask * parts["mask"]
     with torch.no_grad():
         counted = known * mask[scored]

@@ -15,6 +15,7 @@ from genhmr.transformer.losses import (
     keypoints_loss,
     mask_loss,
     pose_loss,
+    soft_targets,
 )
 from genhmr.transformer.objective import training_losses
 from genhmr.transformer.schedules import random_training_mask
@@ -33,6 +34,29 @@ def test_mask_loss_is_the_mean_negative_log_likelihood():
         (nll[0] + nll[2]) / 2, rel=1e-5
     )
     assert mask_loss(logits, tokens, torch.zeros(5)).item() == 0.0
+
+
+def test_soft_targets_prefer_the_nearest_codes():
+    generator = torch.Generator().manual_seed(2)
+    codebook = torch.randn(13, 4, generator=generator)
+    latents = codebook[[2, 9]] + 0.05 * torch.randn(2, 4, generator=generator)
+    squared = ((latents.numpy()[:, None] - codebook.numpy()[None]) ** 2).sum(-1)
+    between = ((codebook.numpy()[:, None] - codebook.numpy()[None]) ** 2).sum(-1)
+    typical = np.median(np.sort(between, axis=1)[:, 1])
+    for spread in (0.1, 2.0):
+        expected = np.exp(-squared / (2 * spread * typical))
+        expected /= expected.sum(1, keepdims=True)
+        got = soft_targets(latents, codebook, spread)
+        np.testing.assert_allclose(got.numpy(), expected, rtol=1e-3, atol=1e-6)
+        assert got.argmax(1).tolist() == [2, 9]
+    logits = torch.randn(2, 13, generator=generator)
+    cross = -(got * logits.log_softmax(-1)).sum(1).mean()
+    assert mask_loss(logits, torch.tensor([2, 9]), None, got).item() == pytest.approx(cross.item())
+    sharp = soft_targets(latents, codebook, 1e-4)
+    hard = mask_loss(logits, torch.tensor([2, 9]))
+    torch.testing.assert_close(mask_loss(logits, torch.tensor([2, 9]), None, sharp), hard)
+    with pytest.raises(ValueError):
+        soft_targets(latents, codebook, 0.0)
 
 
 def test_geometry_losses_are_sums_per_item_and_means_over_the_batch():
@@ -146,6 +170,17 @@ def test_no_geometry_means_no_decoding():
     total, parts, _ = run(model, batch, geometry_scale=0.0)
     assert set(parts) == {"mask", "accuracy"}
     torch.testing.assert_close(total.detach(), parts["mask"])
+
+
+def test_target_spread_softens_the_token_loss_alone():
+    model, batch = composed(), tiny_batch()
+    with torch.no_grad():
+        _, hard, _ = run(model, batch)
+        _, sharp, _ = run(model, batch, target_spread=1e-5)
+        _, soft, _ = run(model, batch, target_spread=5.0)
+    assert sharp["mask"].item() == pytest.approx(hard["mask"].item(), rel=1e-4)
+    assert abs(soft["mask"].item() - hard["mask"].item()) > 1e-3
+    assert soft["pose"] == hard["pose"] and soft["accuracy"] == hard["accuracy"]
 
 
 def test_all_tokens_adds_the_visible_ones():
