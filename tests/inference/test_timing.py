@@ -1,12 +1,23 @@
 """Timing helpers against known costs and a textbook regression."""
 
-import time
-
 import numpy as np
 import pytest
 from scipy import optimize, stats
 
+from genhmr.inference import timing
 from genhmr.inference.timing import fit_line, measure_aiti, time_callable, time_stage
+
+
+@pytest.fixture
+def spend(monkeypatch):
+    """A clock that only moves when told to: the tests do not depend on how busy the machine is."""
+    now = [0.0]
+
+    def wait(seconds):
+        now[0] += seconds
+
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: now[0])
+    return wait
 
 
 def test_warm_up_calls_are_not_timed():
@@ -15,9 +26,9 @@ def test_warm_up_calls_are_not_timed():
     assert len(calls) == 7 and seconds.shape == (4,) and (seconds >= 0).all()
 
 
-def test_sleep_is_measured():
-    seconds = time_callable(lambda: time.sleep(0.01), repeats=3, warmup=0)
-    assert np.median(seconds) >= 0.01
+def test_each_call_is_timed_alone(spend):
+    costs = iter([9.0, 1.0, 2.0, 4.0])
+    assert time_callable(lambda: spend(next(costs)), repeats=3, warmup=1).tolist() == [1, 2, 4]
 
 
 def test_line_and_intervals_equal_the_covariance_formula():
@@ -44,25 +55,30 @@ def test_interval_covers_the_truth_as_often_as_it_says():
     assert 0.91 <= hits / 400 <= 0.985
 
 
-def test_stage_cost_grows_with_iterations():
-    times = time_stage(lambda n: time.sleep(0.002 + 0.002 * n), [1, 3, 6], repeats=3, warmup=1)
+def test_stage_is_the_median_and_the_line_through_all_rounds(spend):
+    rounds = {1: iter([0, 3.0, 3.5, 30]), 3: iter([0, 7.0, 7.5, 8]), 6: iter([0, 13.0, 13.5, 14])}
+    times = time_stage(lambda n: spend(next(rounds[n])), [1, 3, 6], repeats=3, warmup=1)
     assert times.iterations == (1, 3, 6)
-    assert times.seconds[0] < times.seconds[1] < times.seconds[2]
-    assert 0.0015 < times.line.slope < 0.01
+    assert times.seconds == pytest.approx((3.5, 7.5, 13.5))
+    x, y = [1, 1, 1, 3, 3, 3, 6, 6, 6], [3, 3.5, 30, 7, 7.5, 8, 13, 13.5, 14]
+    assert times.line.slope == pytest.approx(np.polyfit(x, y, 1)[0])
 
 
-def test_aiti_reports_all_three_stages():
+def test_aiti_reports_all_three_stages(spend):
     encoded, sampling, refinement = measure_aiti(
-        lambda: time.sleep(0.001),
-        lambda t: time.sleep(0.0005 * t),
-        lambda p: time.sleep(0.001 * p),
+        lambda: spend(0.5),
+        lambda t: spend(0.2 + 0.1 * t),
+        lambda p: spend(0.3 * p),
         (1, 2, 4),
         (1, 3),
         repeats=2,
         warmup=1,
     )
-    assert encoded >= 0.001
-    assert len(sampling.seconds) == 3 and len(refinement.seconds) == 2
+    assert encoded == pytest.approx(0.5)
+    assert sampling.seconds == pytest.approx((0.3, 0.4, 0.6))
+    assert sampling.line.intercept == pytest.approx(0.2)
+    assert refinement.seconds == pytest.approx((0.3, 0.9))
+    assert refinement.line.slope == pytest.approx(0.3)
 
 
 def test_bad_arguments_are_refused():

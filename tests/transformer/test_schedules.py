@@ -1,6 +1,7 @@
 """Mask schedules against the formulas of the paper's appendix."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -39,7 +40,7 @@ def test_every_schedule_has_a_formula_here():
 def test_counts_fall_from_all_to_none(name, iterations, length):
     counts = [num_masked(name, t, iterations, length) for t in range(iterations + 1)]
     assert counts[0] == length and counts[-1] == 0
-    assert all(a >= b for a, b in zip(counts, counts[1:], strict=False))
+    assert all(a >= b for a, b in pairwise(counts))
     for t, count in enumerate(counts[:-1]):
         exact = FORMULAS[name](t / iterations) * length
         assert exact - 1e-6 <= count < exact + 1 + 1e-6
