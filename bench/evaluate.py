@@ -182,9 +182,13 @@ def score_model(job: Json, trained: Json, build: Path, out: Path) -> None:
                 features = model.encode_image(batch.images.to(device))
             errors = score(*(torch.from_numpy(a) for a in mean.predict(len(rows))))
             tables += _rows(["mean-pose"], 0, role, keys, errors)
+            samples: dict[str, Prediction] = {}  # settings that differ in refinement share one
             for key, names in groups.items():
                 setting = json.loads(key)
-                sampled = _sample(model, features, setting, rows, job["seed"])
+                ugs = json.dumps(setting["ugs"])
+                if ugs not in samples:
+                    samples[ugs] = _sample(model, features, setting, rows, job["seed"])
+                sampled = samples[ugs]
                 path = [sampled.pose]
                 if setting["refine"]["iters"]:
                     trace = _refine(model, joints, sampled, points, setting["refine"])

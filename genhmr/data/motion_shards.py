@@ -14,7 +14,6 @@ kept: a camera held level, as most cameras are. The world's x axis becomes the c
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -24,6 +23,7 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from genhmr.data.digest import sha256_of
 from genhmr.types import NUM_JOINTS, MotionClip, UserError
 
 FORMAT_VERSION = 1
@@ -114,7 +114,7 @@ def write_motion_shard(
             "count": count,
             "keys": keys,
             "genders": genders,
-            "sha256": {n: _sha256(building / n) for n in (*_ROW_FILES, "betas.npy")},
+            "sha256": {n: sha256_of(building / n) for n in (*_ROW_FILES, "betas.npy")},
         }
         text = json.dumps(manifest, indent=1, sort_keys=True)
         (building / "manifest.json").write_text(text + "\n")
@@ -151,7 +151,7 @@ class MotionShard:
             version = (self.manifest["kind"], self.manifest["format_version"])
             sums = self.manifest["sha256"]
             for name in (*_ROW_FILES, "betas.npy"):
-                if sums[name] != _sha256(path / name):
+                if sums[name] != sha256_of(path / name):
                     raise ValueError(f"{name} does not match its checksum")
             arrays = {
                 n.removesuffix(".npy"): np.load(path / n, mmap_mode="r", allow_pickle=False)
@@ -182,11 +182,3 @@ def _finish_npy(raw: Path, path: Path, dtype: type, shape: tuple[int, ...]) -> N
         np.lib.format.write_array_header_1_0(file, header)
         shutil.copyfileobj(rows, file)
     raw.unlink()
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
