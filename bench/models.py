@@ -28,6 +28,7 @@ from genhmr.data.motion_shards import MotionShard
 from genhmr.data.shards import ImageShard
 from genhmr.image.pretrained import backbone_from_weights, warm_start_pyramid
 from genhmr.image.vit import ViTConfig
+from genhmr.train import parallel
 from genhmr.train.checkpoint import load_weights
 from genhmr.train.model_files import (
     BACKBONE_FILE,
@@ -203,6 +204,8 @@ def make_transformer(job: Json, build: Path, out: Path, scratch: Path) -> None:
     generator = torch.Generator().manual_seed(job["seed"])
     model = build_genhmr(backbone, load_tokenizer(out / TOKENIZER_FILE), job["model"], generator)
     warm_start_pyramid(model.pyramid, pretrained)
+    if model.guide is not None:
+        model.guide.warm_start(pretrained)
     folders = [build / "data" / role / "train" for role in job["train_on"]]
     inputs = [folder / "manifest.json" for folder in folders]
     with _scratch(
@@ -217,21 +220,22 @@ def _train_transformer(
     job: Json, model: GenHMR, folders: list[Path], scratch: Path
 ) -> list[dict[str, float]]:
     """Trains ``model`` in place on the shards in ``folders``; returns the history."""
+    device, train = pick_device(job["device"]), job["train"]
+    parallel.join(device)
     shards = [DecodedShard(ImageShard(folder), scratch / "decoded") for folder in folders]
 
     def crops(start: int) -> Iterator[CropBatch]:
         return iterate_crops(
             shards,
-            job["train"]["batch"],
+            parallel.share(train["batch"]),
             job["crop"],
             AugmentConfig(),
-            np.random.default_rng(job["seed"]),
+            np.random.default_rng([job["seed"], parallel.rank()]),
             epochs=None,
             weights=list(job["train_on"].values()),
             start_step=start,
         )
 
-    device = pick_device(job["device"])
     neutral = load_bodies(Path(job["bodies"])).neutral
     gumbel, losses = job["gumbel"], job["losses"]
     return train_transformer(
@@ -239,9 +243,10 @@ def _train_transformer(
         crops,
         SMPLJoints(neutral, body25()).to(device),
         scratch,
-        job["train"]["steps"],
-        job["train"]["lr"],
-        warmup=min(200, job["train"]["steps"] // 10),
+        train["steps"],
+        train["lr"],
+        warmup=min(200, train["steps"] // 10),
+        backbone_lr_scale=train["backbone_lr_scale"],
         tau_max=job["mask_tau"],
         temperature_start=gumbel["tau_start"],
         temperature_end=gumbel["tau_end"],
@@ -253,7 +258,8 @@ def _train_transformer(
             losses["joints_3d"],
             losses["joints_2d"],
         ),
-        geometry_scale=job["train"]["geometry_scale"],
+        geometry_scale=train["geometry_scale"],
+        target_spread=train["target_spread"],
         bfloat16=fast_bfloat16(device),
         seed=job["seed"],
         device=device,

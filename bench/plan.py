@@ -222,11 +222,17 @@ def build_jobs(params: Json, variants: Json) -> dict[str, Json]:
             "model": {
                 "scales": entry["scales"],
                 "layers": entry["layers"],
-                **{k: profile["transformer"][k] for k in ("width", "heads", "points", "features")},
+                **{
+                    k: profile["transformer"][k]
+                    for k in ("width", "heads", "points", "features", "reference")
+                },
             },
             "train": {
-                k: profile["transformer"][k] for k in ("steps", "batch", "lr", "geometry_scale")
-            },
+                k: profile["transformer"][k]
+                for k in (
+                    "steps", "batch", "lr", "backbone_lr_scale", "geometry_scale", "target_spread"
+                )
+            },  # fmt: skip
             "weights": "datasets/open/weights/genhmr.safetensors" if base_shipped else None,
             "short": bool(profile["transformer"]["short"]) and not base_shipped,
             "crop": crops["size"],

@@ -57,6 +57,11 @@ class DensePrediction:
     normals: Tensor
 
 
+def merge_levels(coarse: Tensor, fine: Tensor) -> Tensor:
+    """What the head reads: 1x level (B, C, h, w) and 4x level (B, C, 4h, 4w) -> like the latter."""
+    return F.gelu(fine + F.interpolate(coarse, scale_factor=HEAD_SCALE, mode="nearest"))
+
+
 class DenseHead(nn.Module):
     """One 1x1 convolution on the sum of the 1x and 4x maps, and visibility by pooling.
 
@@ -80,7 +85,7 @@ class DenseHead(nn.Module):
             coarse: (B, C, h, w), the 1x level.
             fine: (B, C, 4h, 4w), the 4x level.
         """
-        x = F.gelu(fine + F.interpolate(coarse, scale_factor=HEAD_SCALE, mode="nearest"))
+        x = merge_levels(coarse, fine)
         heatmaps, parts, normals = self.cells(x).split([NUM_KEYPOINTS, NUM_PARTS, 3], dim=1)
         # Whether a keypoint is seen is read off where its own heatmap looks.
         attention = heatmaps.flatten(2).softmax(2)  # (B, 25, HW)

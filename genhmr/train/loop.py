@@ -23,6 +23,7 @@ from typing import Any, Protocol
 import torch
 from tqdm import tqdm
 
+from genhmr.train import parallel
 from genhmr.train.checkpoint import load_checkpoint, save_checkpoint
 from genhmr.types import UserError
 
@@ -71,6 +72,7 @@ class ResumableLoop:
         max_seconds: stop early after this much training time, all runs together; a later run
             with more time goes on.
         title: text of the progress bar.
+        device: where the training runs; processes exchange tensors there.
         signature: what identifies this training; a checkpoint of another one is refused.
 
     Attributes:
@@ -89,6 +91,7 @@ class ResumableLoop:
         max_seconds: float | None = None,
         title: str = "training",
         signature: str = "",
+        device: torch.device | str = "cpu",
     ) -> None:
         self._path = Path(checkpoint)
         self._steps = steps
@@ -98,6 +101,7 @@ class ResumableLoop:
         self._max_seconds = max_seconds
         self._title = title
         self._signature = signature
+        self._device = device
         self._seconds = 0.0
         self._pending: dict[str, float] = {}
         self.start = 0
@@ -124,6 +128,8 @@ class ResumableLoop:
         self.stopped_early = self.start < self._steps and self._out_of_time()
 
     def _save(self, step: int) -> None:
+        if parallel.rank() > 0:
+            return
         save_checkpoint(
             self._path,
             {
@@ -139,6 +145,10 @@ class ResumableLoop:
     def _out_of_time(self) -> bool:
         return self._max_seconds is not None and self._seconds >= self._max_seconds
 
+    def _stop_now(self) -> bool:
+        """Whether the time is over; several processes ask the first one's clock."""
+        return self._max_seconds is not None and parallel.agree(self._out_of_time(), self._device)
+
     @property
     def seconds(self) -> float:
         """Training time so far, all runs together."""
@@ -152,8 +162,9 @@ class ResumableLoop:
         if self.stopped_early or self.start >= self._steps:
             return
         bar = tqdm(
-            total=self._steps, initial=self.start, desc=self._title, mininterval=2.0, smoothing=0.05
-        )
+            total=self._steps, initial=self.start, desc=self._title, mininterval=2.0, smoothing=0.05,
+            disable=parallel.rank() > 0,
+        )  # fmt: skip
         with bar:
             for step in range(self.start, self._steps):
                 began = time.monotonic()
@@ -164,7 +175,7 @@ class ResumableLoop:
                     bar.set_postfix({k: f"{v:.4g}" for k, v in self._pending.items()})
                     self._pending = {}
                 bar.update()
-                self.stopped_early = step + 1 < self._steps and self._out_of_time()
+                self.stopped_early = step + 1 < self._steps and self._stop_now()
                 if (step + 1) % self._every == 0 or step + 1 == self._steps or self.stopped_early:
                     self._save(step + 1)
                 if self.stopped_early:

@@ -18,6 +18,7 @@ from genhmr.tokenizer.model import PoseTokenizer
 from genhmr.train.checkpoint import load_weights, save_weights
 from genhmr.train.tokenizer import load_tokenizer
 from genhmr.transformer.genhmr import GenHMR
+from genhmr.transformer.guide import KeypointGuide
 from genhmr.transformer.model import ImageHeads, MaskedTransformer
 from genhmr.types import UserError
 
@@ -35,7 +36,8 @@ def build_genhmr(
     Args:
         backbone: pre-trained.
         tokenizer: trained.
-        sizes: ``scales, layers, width, heads, points, features``.
+        sizes: ``scales, layers, width, heads, points, features, reference``; the last is
+            "learned" or "keypoints" (``genhmr.transformer.guide``).
         generator: draws the initial weights.
     """
     num_codes = len(tokenizer.codebook)
@@ -53,8 +55,13 @@ def build_genhmr(
             len(sizes["scales"]),
         )
         heads = ImageHeads(backbone.dim)
+        guide = None
+        if sizes["reference"] == "keypoints":
+            guide = KeypointGuide(
+                backbone.dim, sizes["features"], tokenizer.num_tokens, sizes["width"]
+            )
     transformer.initialise_from_codebook(tokenizer.codebook, generator)
-    return GenHMR(backbone, pyramid, transformer, heads, tokenizer)
+    return GenHMR(backbone, pyramid, transformer, heads, tokenizer, guide)
 
 
 def save_genhmr(folder: Path, model: GenHMR, sizes: Json, about: Json) -> None:

@@ -18,8 +18,9 @@ import torch
 from genhmr.image.dense_head import HEAD_SCALE, DenseHead, DenseModel, dense_loss
 from genhmr.image.pyramid import FeaturePyramid
 from genhmr.image.vit import ViTBackbone, ViTConfig
+from genhmr.train import parallel
 from genhmr.train.averaging import WeightAverage
-from genhmr.train.checkpoint import save_weights
+from genhmr.train.checkpoint import load_weights, save_weights
 from genhmr.train.dense_data import DenseSet, augment_batch, batch_rows
 from genhmr.train.dense_scores import batch_targets, evaluate_dense, fast_precision
 from genhmr.train.loop import ResumableLoop, cosine_lr, set_lr
@@ -60,8 +61,9 @@ def pretrain_backbone(
     threads: int | None = None,
     bf16: bool = True,
     max_seconds: float | None = None,
+    start_from: Path | None = None,
 ) -> list[dict[str, float]]:
-    """Trains a backbone from scratch and exports it.
+    """Trains a backbone and exports it.
 
     Called again after a stop it goes on from ``scratch / "pretrain.pt"``, batch by batch as if
     it had never stopped. With ``bf16`` the results depend on the machine's rounding.
@@ -88,6 +90,7 @@ def pretrain_backbone(
         threads: CPU threads of torch, or None to leave them.
         bf16: bfloat16 autocast; 1.6x faster than float32 on a CPU with AVX512-BF16.
         max_seconds: end after this much training time, all runs together.
+        start_from: an earlier export of the same sizes to begin with, instead of from scratch.
 
     Returns:
         The history: a dict for each logged step, with losses, and scores where evaluated.
@@ -106,7 +109,10 @@ def pretrain_backbone(
         raise UserError(f"{dense_folder} has {count} training crops: fewer than a batch.")
     if threads is not None:
         torch.set_num_threads(threads)
-    model = build_dense_model(backbone, pyramid_dim, seed).to(device)
+    model = build_dense_model(backbone, pyramid_dim, seed)
+    if start_from is not None:
+        model.load_state_dict(load_weights(Path(start_from))[0])
+    model = model.to(device)
     optimiser = torch.optim.AdamW(_groups(model, weight_decay), lr=lr)
     average = WeightAverage(model, average_decay)
     settings = {
@@ -114,6 +120,7 @@ def pretrain_backbone(
         "batch_size": batch_size, "lr": lr, "weight_decay": weight_decay, "warmup": warmup,
         "clip_norm": clip_norm, "average_decay": average_decay, "held_out": held_out,
         "seed": seed, "bf16": bf16, "crops": len(data),
+        "start_from": str(start_from) if start_from else None,
     }  # fmt: skip
     loop = ResumableLoop(
         Path(scratch) / "pretrain.pt",
@@ -122,25 +129,27 @@ def pretrain_backbone(
         every=250,
         max_seconds=max_seconds,
         title="pre-train backbone",
+        device=device,
         signature=json.dumps(settings, sort_keys=True),
     )
     step = loop.start - 1
     for step in loop:
         set_lr(optimiser, cosine_lr(step, steps, lr, warmup))
-        rng = np.random.default_rng([seed, 1, step])
-        rows = batch_rows(step, count, batch_size, seed)
+        rng = np.random.default_rng([seed, 1, step, parallel.rank()])
+        rows = batch_rows(step, count, batch_size, seed)[parallel.rank() :: parallel.size()]
         images, batch = augment_batch(data.batch(rows), rng)
         with fast_precision(device, bf16):
             prediction = model(images.to(device))
             losses = dense_loss(prediction, batch_targets(batch, backbone, device))
             losses["total"].backward()
+        parallel.average_gradients(model.parameters())
         torch.nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         average.update()
         if (step + 1) % 20 == 0:
             loop.log(**{name: value.item() for name, value in losses.items()})
-        if (step + 1) % evaluate_every == 0 and step + 1 < steps:
+        if (step + 1) % evaluate_every == 0 and step + 1 < steps and parallel.rank() == 0:
             rows = np.arange(count, min(len(data), count + 512))
             average.swap()
             scores = evaluate_dense(model, data, rows, batch_size, device, bf16)
@@ -148,6 +157,8 @@ def pretrain_backbone(
             average.swap()
             loop.log(**scores)
             _write_history(Path(scratch), loop.history)
+    if parallel.rank() > 0:
+        return loop.history
     average.swap()
     scores = evaluate_dense(model, data, np.arange(count, len(data)), batch_size, device, bf16)
     _export(Path(out), model, settings, step + 1, scores)

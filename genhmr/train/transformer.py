@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from genhmr.train import parallel
 from genhmr.train.averaging import WeightAverage
 from genhmr.train.dense_scores import fast_precision
 from genhmr.train.loop import ResumableLoop, cosine_lr, set_lr
@@ -57,9 +58,12 @@ def train_transformer(
     Interrupted and called again with the same arguments it goes on from its last checkpoint and
     ends at the same weights (the data iterator is asked for the step to start from).
 
+    Under torchrun (``genhmr.train.parallel``) every process takes its share of each batch.
+
     Args:
         model: backbone pre-trained, tokenizer trained and frozen, the rest fresh.
-        crops: start step -> endless iterator of batches from that step on, deterministic.
+        crops: start step -> endless iterator of batches from that step on, deterministic; of
+            this process's share.
         joints_fn: (pose, betas) -> BODY_25 joints; ``genhmr.body.smpl.SMPLJoints``.
         scratch: folder of the checkpoint.
         steps: length of the training; learning rate and temperature follow it.
@@ -102,7 +106,7 @@ def train_transformer(
     model.backbone.requires_grad_(not frozen)
     optimiser = torch.optim.AdamW(_groups(model, backbone_lr_scale, weight_decay), lr=lr)
     average = WeightAverage(model, ema_decay)
-    generator = torch.Generator(device).manual_seed(seed)
+    generator = torch.Generator(device)
     settings = (
         steps, lr, weight_decay, warmup, constant_lr, backbone_lr_scale, tau_max,
         temperature_start, temperature_end, annealing_duration, asdict(weights), geometry_scale,
@@ -112,10 +116,10 @@ def train_transformer(
         Path(scratch) / "transformer.pt",
         steps,
         {"model": model, "optimiser": optimiser, "average": average},
-        {"noise": generator},
         every=checkpoint_every,
         max_seconds=max_seconds,
         title="masked transformer",
+        device=device,
         signature=hashlib.sha256(json.dumps(settings).encode()).hexdigest(),
     )
     batches = crops(loop.start)
@@ -134,6 +138,8 @@ def train_transformer(
             step, steps, temperature_start, temperature_end, annealing_duration
         )
         batch = next(batches).to(device)
+        # A stream for each step and process: nothing of it has to be kept in a checkpoint.
+        generator.manual_seed(parallel.stream(seed, step, parallel.rank()))
         mask = random_training_mask(
             len(batch.pose), model.transformer.num_tokens, generator, tau_max, device
         )
@@ -146,6 +152,7 @@ def train_transformer(
             )  # fmt: skip
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        parallel.average_gradients(trainable)
         norm = torch.nn.utils.clip_grad_norm_(trainable, clip_norm)
         optimiser.step()
         average.update()
@@ -156,7 +163,7 @@ def train_transformer(
         if (step + 1) % log_every == 0 or step + 1 == steps:
             loop.log(lr=rate, temperature=temperature, **_means(sums, count))
             sums, count = {}, 0
-        if evaluate is not None and ((step + 1) % evaluate_every == 0 or step + 1 == steps):
+        if evaluate is not None and parallel.rank() == 0 and ((step + 1) % evaluate_every == 0 or step + 1 == steps):
             loop.log(**_evaluate(model, average, evaluate))
     average.swap()
     model.eval()

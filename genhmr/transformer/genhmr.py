@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from genhmr.transformer.deformable import FlatMaps, flatten_maps
+from genhmr.transformer.guide import KeypointGuide, TokenGuide
 from genhmr.transformer.model import ImageHeads, MaskedTransformer
 
 
@@ -20,12 +21,14 @@ class ImageFeatures:
         maps: the pyramid's levels, flattened for sampling.
         betas: (B, 10).
         cam: (B, 3), s, tx, ty.
+        guide: where the tokens look first; None where they have learned reference points.
     """
 
     grid: Tensor
     maps: FlatMaps
     betas: Tensor
     cam: Tensor
+    guide: TokenGuide | None = None
 
 
 class GenHMR(nn.Module):
@@ -38,6 +41,7 @@ class GenHMR(nn.Module):
         heads: grid -> betas, cam.
         tokenizer: ``tokenize``, ``decode`` and ``codebook`` of ``genhmr.tokenizer``; its
             parameters are frozen here and left out of ``trainable_state``.
+        guide: grid -> reference points of the tokens; None for learned ones (the paper's).
 
     Raises:
         ValueError: the tokenizer's codebook and the transformer's code head differ in size.
@@ -50,6 +54,7 @@ class GenHMR(nn.Module):
         transformer: MaskedTransformer,
         heads: ImageHeads,
         tokenizer: nn.Module,
+        guide: KeypointGuide | None = None,
     ):
         super().__init__()
         if len(tokenizer.codebook) != transformer.num_codes:
@@ -58,7 +63,7 @@ class GenHMR(nn.Module):
                 f"the transformer predicts {transformer.num_codes}"
             )
         self.backbone, self.pyramid = backbone, pyramid
-        self.transformer, self.heads = transformer, heads
+        self.transformer, self.heads, self.guide = transformer, heads, guide
         self.tokenizer = tokenizer.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> "GenHMR":
@@ -70,7 +75,8 @@ class GenHMR(nn.Module):
     def encode_grid(self, grid: Tensor) -> ImageFeatures:
         """Everything behind the backbone that does not depend on tokens."""
         betas, cam = self.heads(grid)
-        return ImageFeatures(grid, flatten_maps(self.pyramid(grid)), betas, cam)
+        guide = None if self.guide is None else self.guide(grid)
+        return ImageFeatures(grid, flatten_maps(self.pyramid(grid)), betas, cam, guide)
 
     def encode_image(self, images: Tensor) -> ImageFeatures:
         """(B, 3, S, S) normalised crops -> features, shape and camera."""
@@ -78,7 +84,7 @@ class GenHMR(nn.Module):
 
     def logits(self, tokens: Tensor, mask: Tensor, features: ImageFeatures) -> Tensor:
         """(B, L) tokens, (B, L) mask (True is [MASK]) -> (B, L, K)."""
-        return self.transformer(tokens, mask, features.maps)
+        return self.transformer(tokens, mask, features.maps, features.guide)
 
     def trainable_state(self) -> dict[str, Tensor]:
         """The state without the tokenizer, which ships in its own file."""

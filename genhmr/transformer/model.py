@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genhmr.transformer.deformable import DeformableCrossAttention, FlatMaps, flatten_maps
+from genhmr.transformer.guide import TokenGuide
 
 # Height of the 24 SMPL joints of a person who stands in the middle of a crop, y down in units of
 # the crop side (box = 1.2 x extent). People face every way, so left and right average out: x = 0.
@@ -69,7 +70,7 @@ class DecoderLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, position: Tensor, reference: Tensor, maps: FlatMaps) -> Tensor:
-        """x (B, L, width), position (L, width), reference (L, 2) -> (B, L, width)."""
+        """x (B, L, width); position (L, width), reference (L, 2), or one of each an item."""
         x = x + self.dropout(self.self_attention(self.norm_self(x)))
         # As in Deformable DETR the query that aims the samples knows which token it is.
         query = self.norm_cross(x) + position
@@ -144,7 +145,11 @@ class MaskedTransformer(nn.Module):
         self.token_embedding.weight.copy_(0.02 * rows / rows.std().clamp(min=1e-8))
 
     def decode(
-        self, tokens: Tensor, mask: Tensor, features: FlatMaps | list[Tensor] | tuple[Tensor, ...]
+        self,
+        tokens: Tensor,
+        mask: Tensor,
+        features: FlatMaps | list[Tensor] | tuple[Tensor, ...],
+        guide: TokenGuide | None = None,
     ) -> Tensor:
         """Hidden states before the code head.
 
@@ -152,23 +157,30 @@ class MaskedTransformer(nn.Module):
             tokens: (B, L) int64; what a masked position holds does not matter.
             mask: (B, L) bool, True where the token is [MASK].
             features: maps (B, C, H_l, W_l), or the ``FlatMaps`` made of them once per image.
+            guide: reference points and context of every image; None for the learned points.
 
         Returns:
             (B, L, width), normalised.
         """
         maps = features if isinstance(features, FlatMaps) else flatten_maps(features)
         x = self.token_embedding(tokens.masked_fill(mask, 0))
-        x = torch.where(mask[..., None], self.mask_embedding, x) + self.position_embedding
-        reference = self.reference_logits.sigmoid()
+        position, reference = self.position_embedding, self.reference_logits.sigmoid()
+        if guide is not None:
+            position, reference = position + guide.context, guide.reference
+        x = torch.where(mask[..., None], self.mask_embedding, x) + position
         for layer in self.layers:
-            x = layer(x, self.position_embedding, reference, maps)
+            x = layer(x, position, reference, maps)
         return self.norm(x)
 
     def forward(
-        self, tokens: Tensor, mask: Tensor, features: FlatMaps | list[Tensor] | tuple[Tensor, ...]
+        self,
+        tokens: Tensor,
+        mask: Tensor,
+        features: FlatMaps | list[Tensor] | tuple[Tensor, ...],
+        guide: TokenGuide | None = None,
     ) -> Tensor:
         """Code logits (B, L, K); arguments as ``decode``."""
-        return self.code_head(self.decode(tokens, mask, features))
+        return self.code_head(self.decode(tokens, mask, features, guide))
 
 
 class ImageHeads(nn.Module):

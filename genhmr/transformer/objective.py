@@ -64,7 +64,7 @@ def training_losses(
     """
     tokens = model.tokenizer.tokenize(batch.pose)
     mask = mask | ~batch.has_smpl[:, None]
-    hidden = model.transformer.decode(tokens, mask, features.maps)
+    hidden = model.transformer.decode(tokens, mask, features.maps, features.guide)
     # The code head is the widest product of the model: only what is masked needs it.
     scored = torch.ones_like(mask) if all_tokens else mask
     logits = model.transformer.code_head(hidden[scored]).float()

@@ -1,8 +1,8 @@
 """Poses for the open world: shipped capture clips, their held-out split, and a pose sampler.
 
 Test and validation roles get recorded frames and nothing else. Training roles also get
-mirrored frames, frames recombined from body parts of different recorded frames, and, where
-the role says so, synthetic yoga-like poses.
+mirrored frames, frames recombined from body parts of different recorded frames, frames whose
+joints are jittered, and, where the role says so, synthetic yoga-like poses.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import yaml
 from genhmr.types import NUM_BETAS, NUM_JOINTS, MotionClip, UserError
 from genhmr.world.poses import Y_UP_TO_Z_UP, mirror_poses, turn_world
 from genhmr.world.writers.amass import BODY_NUMBERS
-from genhmr.world.yoga import sample_yoga
+from genhmr.world.yoga import jitter_joints, sample_yoga
 
 TORSO = (3, 6, 9, 12, 15)
 LEFT_ARM = (13, 16, 18, 20, 22)
@@ -33,17 +33,22 @@ class TrainMix:
     Attributes:
         recombined: share of poses whose upper body comes from another recorded frame.
         synthetic: share of synthetic yoga-like poses.
+        jittered: share of poses whose joints are turned a little (``JITTER_DEGREES``).
     """
 
     recombined: float
     synthetic: float
+    jittered: float
 
 
+# Standard deviation of a jittered joint about each axis. The shipped clips hold about a thousand
+# distinct training poses; without the jitter a model can learn them by heart, and does.
+JITTER_DEGREES = 10.0
 TRAIN_MIXES = {
-    "open-lab": TrainMix(recombined=0.3, synthetic=0.0),
-    "open-wild": TrainMix(recombined=0.5, synthetic=0.0),
-    "open-extreme": TrainMix(recombined=0.5, synthetic=0.1),
-    "open-photo": TrainMix(recombined=0.6, synthetic=0.25),
+    "open-lab": TrainMix(recombined=0.3, synthetic=0.0, jittered=0.5),
+    "open-wild": TrainMix(recombined=0.5, synthetic=0.0, jittered=0.5),
+    "open-extreme": TrainMix(recombined=0.5, synthetic=0.1, jittered=0.5),
+    "open-photo": TrainMix(recombined=0.6, synthetic=0.25, jittered=0.5),
 }
 
 
@@ -128,7 +133,8 @@ class PoseSource:
 
     For training, a recombined pose keeps root and legs of one frame and takes the upper body
     of another; for half of them each arm comes from a frame of its own. Every joint angle of
-    a recombined pose was recorded, so all stay inside human joint limits.
+    a recombined pose was recorded, so all stay inside human joint limits. Jitter leaves the
+    limits only where the recorded pose itself does.
     """
 
     def __init__(self, clips: Sequence[MotionClip], mix: TrainMix | None = None):
@@ -209,6 +215,8 @@ class PoseSource:
             (own_arms, right, RIGHT_ARM),
         ):
             poses[np.ix_(rows, joints)] = donor[np.ix_(rows, joints)]
+        jittered = rng.random(n) < self.mix.jittered
+        poses[jittered] = jitter_joints(poses[jittered], JITTER_DEGREES, rng)
         synthetic = rng.random(n) < self.mix.synthetic
         poses[synthetic] = sample_yoga(int(synthetic.sum()), rng)
         return poses

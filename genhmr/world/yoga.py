@@ -97,7 +97,7 @@ _LIMITS = {
     "wrist": ((-30, 30), (-25, 25), (-60, 60)),
     "hand": ((0, 0), (0, 0), (0, 0)),
 }
-JITTER = np.deg2rad(6.0)
+JITTER_DEGREES = 6.0
 
 
 def _limits() -> np.ndarray:
@@ -133,11 +133,23 @@ def posture(name: str) -> np.ndarray:
     return pose
 
 
-def _vary(poses: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Add joint jitter to (N, 24, 3) poses and keep them inside the limits."""
-    jitter = rng.normal(scale=JITTER, size=poses.shape)
+def jitter_joints(
+    poses: np.ndarray, degrees: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Turn every joint a little and keep it inside the limits.
+
+    Args:
+        poses: (N, 24, 3) axis-angle.
+        degrees: standard deviation about each axis; the root is turned too.
+        rng: source of randomness.
+
+    Returns:
+        (N, 24, 3). A joint that was outside its limits already gets no further out.
+    """
+    jitter = rng.normal(scale=np.deg2rad(degrees), size=poses.shape)
     jitter[:, [10, 11, 22, 23]] = 0.0  # toes and hands stay at rest, as in the capture
-    return np.clip(poses + jitter, JOINT_LIMITS[:, 0], JOINT_LIMITS[:, 1])
+    low, high = np.minimum(poses, JOINT_LIMITS[:, 0]), np.maximum(poses, JOINT_LIMITS[:, 1])
+    return np.clip(poses + jitter, low, high).astype(poses.dtype)
 
 
 def sample_yoga(
@@ -158,7 +170,9 @@ def sample_yoga(
     """
     table = np.stack([posture(name) for name in names])
     start, end = (table[rng.integers(len(names), size=n)] for _ in range(2))
-    poses = _vary(blend_poses(start, end, rng.beta(0.5, 1.5, size=n)), rng)
+    poses = blend_poses(start, end, rng.beta(0.5, 1.5, size=n))
+    poses = np.clip(poses, JOINT_LIMITS[:, 0], JOINT_LIMITS[:, 1])
+    poses = jitter_joints(poses, JITTER_DEGREES, rng)
     mirrored = rng.random(n) < 0.5
     poses[mirrored] = mirror_poses(poses[mirrored])
     heading = Rotation.from_rotvec(rng.uniform(-np.pi, np.pi, size=(n, 1)) * [0.0, 1.0, 0.0])
@@ -184,7 +198,7 @@ def yoga_clip(
     """
     order = [rng.permutation(len(names)) for _ in range(-(-postures // len(names)))]
     chosen = np.concatenate(order)[:postures]
-    keys = _vary(np.stack([posture(names[i]) for i in chosen]), rng)
+    keys = jitter_joints(np.stack([posture(names[i]) for i in chosen]), JITTER_DEGREES, rng)
     if rng.random() < 0.5:
         keys = mirror_poses(keys)
     phase = np.linspace(0.0, postures - 1, frames)

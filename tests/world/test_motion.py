@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from genhmr.world.yoga import (
     POSTURES,
     TRAIN_POSTURES,
     VAL_POSTURES,
+    jitter_joints,
     posture,
     sample_yoga,
     yoga_clip,
@@ -126,6 +128,7 @@ def test_test_roles_get_their_recorded_frames_only(clips, split, role):
 def test_training_draws_no_held_out_joint_angles(clips, split):
     """Each body part of a training pose was recorded, or mirrored, in a training clip."""
     source = PoseSource.for_role(FOLDER, "open-wild", "train")
+    source.mix = replace(source.mix, jittered=0.0)
     poses = source.sample(500, np.random.default_rng(1))
     frames = np.concatenate([clips[key].poses for key in split["train"]])
     frames = np.concatenate([frames, mirror_poses(frames)])
@@ -144,13 +147,33 @@ def test_training_draws_no_held_out_joint_angles(clips, split):
 
 
 def test_photo_role_mixes_synthetic_poses_in(clips, split):
-    poses = PoseSource.for_role(FOLDER, "open-photo", "train").sample(
-        2000, np.random.default_rng(2)
-    )
+    source = PoseSource.for_role(FOLDER, "open-photo", "train")
+    source.mix = replace(source.mix, jittered=0.0)
+    poses = source.sample(2000, np.random.default_rng(2))
     frames = np.concatenate([clips[key].poses for key in split["train"]])
     known = as_rows(np.concatenate([frames, mirror_poses(frames)])[:, 1:3].copy())
     synthetic = np.mean([pose.tobytes() not in known for pose in poses[:, 1:3].copy()])
     assert 0.2 < synthetic < 0.3
+
+
+def test_jitter_turns_half_of_the_training_poses_and_respects_the_limits():
+    plain = PoseSource.for_role(FOLDER, "open-wild", "train")
+    plain.mix = replace(plain.mix, jittered=0.0)
+    known = as_rows(plain.sample(20_000, np.random.default_rng(0))[:, 1:3].copy())
+    poses = PoseSource.for_role(FOLDER, "open-wild", "train").sample(
+        2000, np.random.default_rng(4)
+    )
+    turned = np.mean([pose.tobytes() not in known for pose in poses[:, 1:3].copy()])
+    assert 0.45 < turned < 0.55
+
+    start = plain.sample(1000, np.random.default_rng(5))
+    moved = jitter_joints(start, 10.0, np.random.default_rng(6))
+    low = np.minimum(start, JOINT_LIMITS[:, 0]) - 1e-6
+    high = np.maximum(start, JOINT_LIMITS[:, 1]) + 1e-6
+    assert np.all(moved >= low) and np.all(moved <= high) and moved.dtype == start.dtype
+    # The root has no limits: its coordinates show the whole spread.
+    assert np.rad2deg((moved - start)[:, 0].std()) == pytest.approx(10.0, rel=0.05)
+    np.testing.assert_array_equal(moved[:, [10, 11, 22, 23]], start[:, [10, 11, 22, 23]])
 
 
 def test_short_clips_are_not_drowned(clips):
@@ -180,7 +203,7 @@ def test_sources_refuse_what_they_cannot_serve(clips):
     with pytest.raises(ValueError, match="open-mars"):
         PoseSource.for_role(FOLDER, "open-mars", "train")
     with pytest.raises(ValueError, match="y-up"):
-        PoseSource([], TrainMix(0.0, 0.0))
+        PoseSource([], TrainMix(0.0, 0.0, 0.0))
 
 
 def test_yoga_stays_inside_joint_limits_and_varies():

@@ -1,0 +1,100 @@
+"""Reference points and context of the tokens from the backbone's own keypoints."""
+
+import pytest
+import torch
+
+from genhmr.body.joints import BODY25_FLIP, SMPL24_FLIP
+from genhmr.image.dense_head import DenseHead, DenseModel
+from genhmr.image.pyramid import FeaturePyramid
+from genhmr.image.vit import ViTBackbone
+from genhmr.transformer.genhmr import GenHMR
+from genhmr.transformer.guide import KeypointGuide, joint_places
+from tests.transformer.tiny_models import composed, tiny_batch
+
+DIM, FEATURES, TOKENS, WIDTH = 12, 6, 48, 16
+
+
+def fresh(seed=0, features=FEATURES):
+    torch.manual_seed(seed)
+    return KeypointGuide(DIM, features, TOKENS, WIDTH).eval()
+
+
+def guided():
+    """The tiny model with a guide; its grid has 4 x 4 cells."""
+    plain = composed()
+    torch.manual_seed(1)
+    guide = KeypointGuide(DIM, FEATURES, 24, 16)
+    return GenHMR(
+        plain.backbone, plain.pyramid, plain.transformer, plain.heads, plain.tokenizer, guide
+    ).eval()
+
+
+def test_places_are_means_and_mirror_with_the_body():
+    places = joint_places()
+    torch.testing.assert_close(places.sum(1), torch.ones(24))
+    torch.testing.assert_close(places[list(SMPL24_FLIP)][:, list(BODY25_FLIP)], places)
+
+
+def test_a_token_starts_where_its_joint_peaks():
+    """One sharp peak per keypoint, at cells we choose; the reference follows by hand."""
+    guide = fresh()
+    rows = torch.randint(2, 14, (25,), generator=torch.Generator().manual_seed(2))
+    columns = torch.randint(2, 10, (25,), generator=torch.Generator().manual_seed(3))
+    heatmaps = torch.full((1, 25, 16, 12), -30.0)
+    heatmaps[0, torch.arange(25), rows, columns] = 30.0
+    guide.heatmaps.register_forward_hook(lambda *_: heatmaps)
+    out = guide(torch.randn(1, DIM, 4, 3))
+    expected = torch.stack([(columns + 0.5) / 12, (rows + 0.5) / 16], -1)
+    torch.testing.assert_close(out.keypoints[0, :, :2], expected)
+    torch.testing.assert_close(out.keypoints[0, :, 2], torch.ones(25))
+    # Token 8 and 9 belong to joint 4, the left knee (BODY_25's 13); 6 and 7 to spine1.
+    torch.testing.assert_close(out.reference[0, [8, 9]], expected[[13, 13]])
+    torch.testing.assert_close(out.reference[0, 6], (2 * expected[8] + expected[1]) / 3)
+    assert out.context.shape == (1, TOKENS, WIDTH)
+    assert not torch.allclose(out.context[0, 8], out.context[0, 6])
+
+
+def test_warm_start_repeats_the_pretrained_heatmaps():
+    torch.manual_seed(0)
+    backbone = ViTBackbone((32, 24), 8, DIM, 1, 2)
+    model = DenseModel(backbone, FeaturePyramid(DIM, FEATURES, (1, 4)), DenseHead(FEATURES))
+    grid = torch.randn(2, DIM, 4, 3)
+    guide = fresh()
+    seen = []
+    guide.heatmaps.register_forward_hook(lambda _m, _i, out: seen.append(out))
+    assert guide.warm_start(model.state_dict())
+    guide(grid)
+    torch.testing.assert_close(seen[0], model.head(*model.pyramid(grid)).heatmaps)
+
+    other = fresh(features=8)
+    before = {k: v.clone() for k, v in other.state_dict().items()}
+    assert not other.warm_start(model.state_dict())
+    assert all(torch.equal(v, before[k]) for k, v in other.state_dict().items())
+
+
+def test_the_guide_reaches_the_logits_and_its_gradient_reaches_the_heatmaps():
+    model, batch = guided(), tiny_batch()
+    features = model.encode_image(batch.images)
+    tokens = torch.zeros(4, 24, dtype=torch.int64)
+    mask = torch.ones(4, 24, dtype=torch.bool)
+    logits = model.logits(tokens, mask, features)
+    unguided = model.transformer(tokens, mask, features.maps)
+    assert not torch.allclose(logits, unguided)
+    logits.square().sum().backward()
+    for parameter in (*model.guide.parameters(), model.backbone.weight):
+        assert parameter.grad.abs().sum() > 0
+    # The learned points, which the guide replaces, take no part.
+    assert model.transformer.reference_logits.grad is None
+
+
+def test_an_image_is_guided_by_itself_alone():
+    model, images = guided(), tiny_batch(6).images
+    together = model.encode_image(images).guide
+    alone = model.encode_image(images[2:3]).guide
+    for name in ("keypoints", "reference", "context"):
+        torch.testing.assert_close(getattr(together, name)[2:3], getattr(alone, name))
+
+
+def test_tokens_must_share_out_among_the_joints():
+    with pytest.raises(ValueError, match="multiple of 24"):
+        KeypointGuide(DIM, FEATURES, 50, WIDTH)
