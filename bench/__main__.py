@@ -85,7 +85,7 @@ def pretrain() -> None:
 @click.argument("name")
 def train_tokenizer(name: str) -> None:
     """Train one pose tokenizer, or export the shipped one."""
-    from bench.models import make_tokenizer
+    from bench.tokenizers import make_tokenizer
 
     make_tokenizer(
         _job("tokenizer", name),
@@ -113,7 +113,7 @@ def train_transformer(name: str) -> None:
 @click.argument("name")
 def evaluate_tokenizer(name: str) -> None:
     """Score one tokenizer's reconstruction, pose by pose."""
-    from bench.evaluate import score_tokenizer
+    from bench.tokenizers import score_tokenizer
 
     score_tokenizer(
         _job("evaluate-tokenizer", name),

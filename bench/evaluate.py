@@ -1,4 +1,4 @@
-"""Stages `evaluate-tokenizer@` and `evaluate@`: per-image metrics to parquet.
+"""Stage `evaluate@`: per-image metrics to parquet.
 
 One process scores a model under all its inference settings: images are encoded once a batch, and
 settings that resolve to the same values run once. Beside the metrics an evaluation leaves its
@@ -8,7 +8,6 @@ timings (AITI, batch 1) and what the figures need; nothing after it loads a mode
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from bench.models import pick_device
+from bench.stage import finish, part_folder, pick_device
 from genhmr.baselines.mean_pose import fit_mean_pose
 from genhmr.body.joints import body25
 from genhmr.body.model_files import load_bodies
@@ -27,55 +26,18 @@ from genhmr.body.rotations import axis_angle_to_matrix
 from genhmr.body.smpl import SMPLJoints
 from genhmr.data.crops import IMAGE_MEAN, IMAGE_STD, iterate_crops
 from genhmr.data.detections import openpose_detections, simulate_detections
-from genhmr.data.motion_shards import MotionShard
 from genhmr.data.shards import ImageShard
 from genhmr.inference.predict import Prediction, sample_pose
 from genhmr.inference.refinement import refine_pose
 from genhmr.inference.timing import measure_aiti
 from genhmr.metrics import PEERS, Evaluator, protocol_for
-from genhmr.train.model_files import TOKENIZER_FILE, load_genhmr
-from genhmr.train.tokenizer import evaluate_tokenizer, load_tokenizer
+from genhmr.train.model_files import load_genhmr
 from genhmr.transformer.genhmr import GenHMR
 from genhmr.types import CropBatch
 
 Json = dict[str, Any]
 GALLERY_ROWS = 6
 TRACE_ITERATIONS = 10  # the paper's Figures 5 and 6 show ten
-
-
-def _part_then_rename(out: Path) -> Path:
-    part = out.with_name(out.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    return part
-
-
-def _finish(part: Path, out: Path) -> None:
-    shutil.rmtree(out, ignore_errors=True)
-    part.rename(out)
-
-
-def score_tokenizer(job: Json, model: Path, data: Path, out: Path) -> None:
-    """Reconstruction errors of one tokenizer, pose by pose.
-
-    Args:
-        job: ``build/plan/evaluate-tokenizer/<name>.json``.
-        model: folder of the tokenizer.
-        data: folder of the shards.
-        out: folder of ``per_pose.parquet`` (columns ``role, key, mpjpe, pa_mpjpe, mve``).
-    """
-    device = pick_device(job["device"])
-    tokenizer = load_tokenizer(model / TOKENIZER_FILE).to(device)
-    body = load_bodies(Path(job["bodies"])).neutral
-    frames = []
-    for role, split in job["sets"].items():
-        shard = MotionShard(data / role / split)
-        errors = evaluate_tokenizer(tokenizer, shard.poses, body, device=device)
-        keys = [f"{shard.keys[c]}/{f}" for c, f in zip(shard.clips, shard.frames)]
-        frames.append(pd.DataFrame({"role": role, "key": keys, **errors}))
-    part = _part_then_rename(out)
-    pd.concat(frames, ignore_index=True).to_parquet(part / "per_pose.parquet")
-    _finish(part, out)
 
 
 def _detections(
@@ -156,7 +118,7 @@ def score_model(job: Json, trained: Json, build: Path, out: Path) -> None:
     bodies = load_bodies(Path(job["bodies"]))
     joints = SMPLJoints(bodies.neutral, body25()).to(device)
     mean = _mean_pose([build / "data" / role / "train" for role in trained["train_on"]])
-    part = _part_then_rename(out)
+    part = part_folder(out)
     tables: list[pd.DataFrame] = []
     for role, dataset in job["sets"].items():
         shard = ImageShard(build / "data" / role / "test")
@@ -216,7 +178,7 @@ def score_model(job: Json, trained: Json, build: Path, out: Path) -> None:
         part / "per_image.parquet"
     )
     (part / "timing.json").write_text(json.dumps(timing, indent=1, sort_keys=True) + "\n")
-    _finish(part, out)
+    finish(part, out)
 
 
 def _mean_pose(folders: list[Path]):

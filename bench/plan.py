@@ -230,7 +230,8 @@ def build_jobs(params: Json, variants: Json) -> dict[str, Json]:
             "train": {
                 k: profile["transformer"][k]
                 for k in (
-                    "steps", "batch", "lr", "backbone_lr_scale", "geometry_scale", "target_spread"
+                    "steps", "batch", "lr", "backbone_lr_scale", "geometry_scale",
+                    "expected_scale", "target_spread", "heatmap_weight",
                 )
             },  # fmt: skip
             "weights": "datasets/open/weights/genhmr.safetensors" if base_shipped else None,

@@ -15,10 +15,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:  # planning and printing need these types and not the seconds torch takes to load
+    import torch
+    from torch import Tensor
 
 NUM_JOINTS = 24
 NUM_BETAS = 10

@@ -22,6 +22,11 @@ from torch import Tensor
 
 from genhmr.types import UserError
 
+# The three weight files that make a model, side by side in one folder.
+BACKBONE_FILE = "backbone.safetensors"
+TOKENIZER_FILE = "tokenizer.safetensors"
+GENHMR_FILE = "genhmr.safetensors"
+
 
 def _write_atomic(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,13 @@ from genhmr.image.pretrained import backbone_from_weights
 from genhmr.image.pyramid import FeaturePyramid
 from genhmr.image.vit import ViTBackbone
 from genhmr.tokenizer.model import PoseTokenizer
-from genhmr.train.checkpoint import load_weights, save_weights
+from genhmr.train.checkpoint import (
+    BACKBONE_FILE,
+    GENHMR_FILE,
+    TOKENIZER_FILE,
+    load_weights,
+    save_weights,
+)
 from genhmr.train.tokenizer import load_tokenizer
 from genhmr.transformer.genhmr import GenHMR
 from genhmr.transformer.guide import KeypointGuide
@@ -23,9 +29,6 @@ from genhmr.transformer.model import ImageHeads, MaskedTransformer
 from genhmr.types import UserError
 
 Json = dict[str, Any]
-BACKBONE_FILE = "backbone.safetensors"
-TOKENIZER_FILE = "tokenizer.safetensors"
-GENHMR_FILE = "genhmr.safetensors"
 
 
 def build_genhmr(

@@ -8,7 +8,8 @@ shows progress, evaluates, saves and exports. Without torchrun all of this does 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -29,6 +30,13 @@ def join(device: str) -> None:
     dist.init_process_group("nccl" if device == "cuda" else "gloo")
 
 
+def leave() -> None:
+    """Parts from the others once all are done; who ends early would break their last exchange."""
+    if dist.is_initialized():
+        dist.barrier()
+        dist.destroy_process_group()
+
+
 def rank() -> int:
     """Number of this process, 0 for the first or only one."""
     return dist.get_rank() if dist.is_initialized() else 0
@@ -37,6 +45,22 @@ def rank() -> int:
 def size() -> int:
     """Number of processes."""
     return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def wait() -> None:
+    """Until all processes are here."""
+    if dist.is_initialized():
+        dist.barrier()
+
+
+@contextmanager
+def leader_first() -> Iterator[None]:
+    """The first process runs the block alone, then the others do and find what it has made."""
+    if rank() > 0:
+        wait()
+    yield
+    if rank() == 0:
+        wait()
 
 
 def share(batch_size: int) -> int:

@@ -42,6 +42,7 @@ def train_transformer(
     geometry_scale: float = 1.0,
     all_tokens: bool = False,
     target_spread: float = 0.0,
+    expected_scale: float = 0.0,
     ema_decay: float = 0.999,
     clip_norm: float = 1.0,
     seed: int = 0,
@@ -82,6 +83,8 @@ def train_transformer(
         all_tokens: L_mask over all tokens instead of the masked ones.
         target_spread: 0 for the paper's one-hot L_mask; above 0 nearby codes share the target,
             which learns faster (``genhmr.transformer.losses.soft_targets``).
+        expected_scale: factor on the geometric losses of the expected body, which learns faster
+            (``genhmr.transformer.objective``); 0 in the paper.
         ema_decay: of the average of the weights that is left in the model; 0 keeps the last.
         clip_norm: maximal norm of the gradient.
         seed: of masks and Gumbel noise.
@@ -110,7 +113,7 @@ def train_transformer(
     settings = (
         steps, lr, weight_decay, warmup, constant_lr, backbone_lr_scale, tau_max,
         temperature_start, temperature_end, annealing_duration, asdict(weights), geometry_scale,
-        all_tokens, target_spread, ema_decay, clip_norm, seed, bfloat16,
+        all_tokens, target_spread, expected_scale, ema_decay, clip_norm, seed, bfloat16,
     )  # fmt: skip
     loop = ResumableLoop(
         Path(scratch) / "transformer.pt",
@@ -148,7 +151,7 @@ def train_transformer(
                 grid = model.backbone(batch.images)
             loss, parts = training_losses(
                 model, model.encode_grid(grid), batch, joints_fn, mask, generator, temperature,
-                weights, geometry_scale, all_tokens, target_spread,
+                weights, geometry_scale, all_tokens, target_spread, expected_scale,
             )  # fmt: skip
         optimiser.zero_grad(set_to_none=True)
         loss.backward()

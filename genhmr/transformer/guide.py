@@ -47,11 +47,13 @@ class TokenGuide:
         keypoints: (B, 25, 3), x and y in [0, 1] of the image that the backbone sees, confidence.
         reference: (B, L, 2), reference points in [0, 1].
         context: (B, L, width), added to the queries.
+        heatmaps: (B, 25, H, W) logits of a distribution over the cells of the 4x map.
     """
 
     keypoints: Tensor
     reference: Tensor
     context: Tensor
+    heatmaps: Tensor
 
 
 class KeypointGuide(nn.Module):
@@ -112,4 +114,4 @@ class KeypointGuide(nn.Module):
         centred = torch.cat([2 * points - 1, confidence[..., None]], -1)
         own = self.places @ centred  # (B, L, 3)
         context = self.own(own) + self.person(centred.flatten(1))[:, None]
-        return TokenGuide(keypoints, (own[..., :2] + 1) / 2, context)
+        return TokenGuide(keypoints, (own[..., :2] + 1) / 2, context, heatmaps)

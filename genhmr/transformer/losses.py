@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from genhmr.image.dense_head import heatmap_cross_entropy
+
 PELVIS = 8  # MidHip of BODY_25
 
 
@@ -30,6 +32,9 @@ class LossWeights:
         betas: of the squared error of the shape.
         joints_3d: of the pelvis-centred L1 error in metres.
         keypoints_2d: of the L1 error of the projection in units of the crop side.
+        heatmaps: of the cross-entropy of the guide's heatmaps (``genhmr.transformer.guide``),
+            which keeps them what pre-training made them while the backbone moves on. Not the
+            paper's, whose tokens have no guide.
     """
 
     mask: float = 1.0
@@ -37,6 +42,7 @@ class LossWeights:
     betas: float = 5e-4
     joints_3d: float = 5e-2
     keypoints_2d: float = 1e-2
+    heatmaps: float = 0.0
 
 
 def mask_loss(
@@ -122,3 +128,18 @@ def keypoints_loss(pred: Tensor, target: Tensor) -> Tensor:
     # An unknown keypoint may be stored as NaN, which a product with 0 would not remove.
     place = torch.where(confidence > 0, target[..., :2], 0.0)
     return ((pred - place).abs() * confidence).flatten(1).sum(1).mean()
+
+
+def heatmaps_loss(heatmaps: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy of keypoint heatmaps, mean over the known keypoints inside the picture.
+
+    Args:
+        heatmaps: (B, J, H, W) logits over the cells of the cut, which is as high as the crop.
+        target: (B, J, 3), x and y in units of the crop side from its centre, confidence.
+    """
+    height, width = heatmaps.shape[-2:]
+    place = torch.where(target[..., 2:] > 0, target[..., :2], 2.0)  # 2.0 is outside
+    x = (place[..., 0] + 0.5) * height - (height - width) / 2
+    y = (place[..., 1] + 0.5) * height
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    return heatmap_cross_entropy(heatmaps, torch.stack([x, y], -1), target[..., 2] * inside)

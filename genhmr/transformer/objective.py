@@ -13,6 +13,7 @@ from genhmr.transformer.gumbel import gumbel_noise, straight_through_codes
 from genhmr.transformer.losses import (
     LossWeights,
     betas_loss,
+    heatmaps_loss,
     joints_loss,
     keypoints_loss,
     mask_loss,
@@ -36,6 +37,7 @@ def training_losses(
     geometry_scale: float = 1.0,
     all_tokens: bool = False,
     target_spread: float = 0.0,
+    expected_scale: float = 0.0,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """L_total = L_mask + L_SMPL + L_3D + L_2D of one batch.
 
@@ -58,6 +60,13 @@ def training_losses(
         all_tokens: L_mask over all tokens, as Eq. 1 writes, instead of the masked ones (MaskGIT
             and every descendant; the visible ones can be copied from the input).
         target_spread: 0 for the one-hot targets of Eq. 1, else see ``losses.soft_targets``.
+        expected_scale: factor on the same three losses of the *expected* body: every masked token
+            is the mean of the codes under its predicted distribution, without noise, as TokenHMR
+            decodes. Not the paper's (0); where training is short its gradient, which has neither
+            the variance of a drawn code nor the bias of the straight-through step, is what
+            teaches the features where limbs are.
+
+    A weight on the heatmaps needs a model with a guide.
 
     Returns:
         The total, and its unweighted parts plus the accuracy of masked tokens, detached.
@@ -88,11 +97,24 @@ def training_losses(
         codes, _ = straight_through_codes(masked_logits, codebook, temperature, noise)
         pose = model.tokenizer.decode(codebook[tokens].index_put((mask,), codes.to(codebook)))
         geometry = _geometry_losses(pose, features, batch, joints_fn)
-        total = total + geometry_scale * sum(
-            getattr(weights, name) * value for name, value in geometry.items()
-        )
+        total = total + geometry_scale * _weighted(geometry, weights)
         parts |= geometry
+    if expected_scale > 0:
+        codebook = model.tokenizer.codebook
+        masked_logits = logits[mask[scored]] if all_tokens else logits
+        codes = masked_logits.softmax(-1) @ codebook
+        pose = model.tokenizer.decode(codebook[tokens].index_put((mask,), codes.to(codebook)))
+        geometry = _geometry_losses(pose, features, batch, joints_fn)
+        total = total + expected_scale * _weighted(geometry, weights)
+        parts |= {f"expected_{name}": value for name, value in geometry.items()}
+    if weights.heatmaps > 0:
+        parts["heatmaps"] = heatmaps_loss(features.guide.heatmaps, batch.keypoints_2d)
+        total = total + weights.heatmaps * parts["heatmaps"]
     return total, {name: value.detach() for name, value in parts.items()}
+
+
+def _weighted(geometry: dict[str, Tensor], weights: LossWeights) -> Tensor:
+    return sum(getattr(weights, name) * value for name, value in geometry.items())
 
 
 def _geometry_losses(

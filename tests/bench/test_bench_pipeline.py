@@ -13,7 +13,8 @@ from click.testing import CliRunner
 from bench.__main__ import cli
 from bench.data import prepare, spread
 from bench.plan import build_jobs, read_yaml, write_plan
-from genhmr.train.checkpoint import load_weights
+from genhmr.train.checkpoint import GENHMR_FILE, load_weights
+from genhmr.train.model_files import load_genhmr, save_genhmr
 from genhmr.types import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -141,9 +142,19 @@ def test_a_second_run_gives_the_same_bytes(run):
         assert (run / "build" / name).read_bytes() == before[name], name
 
 
-def test_the_exported_model_leaves_the_frozen_backbone_to_its_own_file(run):
+def test_the_exported_model_holds_what_was_trained_and_no_more(run):
     tensors, _ = load_weights(run / "build/models/transformer/base/genhmr.safetensors")
-    assert tensors and not any(n.startswith(("backbone.", "tokenizer.")) for n in tensors)
+    rooms = {name.split(".")[0] for name in tensors}
+    assert rooms == {"backbone", "pyramid", "transformer", "heads", "guide"}
+
+
+def test_a_frozen_backbone_is_left_to_its_own_file(run, tmp_path):
+    model = load_genhmr(run / "build/models/transformer/base")
+    model.transformer.requires_grad_(True)
+    save_genhmr(tmp_path, model, {}, {})
+    tensors, _ = load_weights(tmp_path / GENHMR_FILE)
+    assert "transformer.mask_embedding" in tensors
+    assert not any(name.startswith(("backbone.", "tokenizer.")) for name in tensors)
 
 
 @pytest.mark.parametrize(

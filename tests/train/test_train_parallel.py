@@ -1,6 +1,7 @@
 """Two processes that share a batch do what one does with the whole of it."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -30,19 +31,35 @@ parallel.average_gradients([*model.parameters(), unused])
 assert parallel.agree(parallel.rank() == 0)
 assert not parallel.agree(parallel.rank() == 1)
 torch.save([p.grad for p in (*model.parameters(), unused)], f"{sys.argv[1]}/{parallel.rank()}.pt")
+parallel.leave()
 '''
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def test_two_processes_average_what_one_computes(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    root = str(Path(__file__).resolve().parents[2])
-    subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-         str(script), str(tmp_path)],
-        check=True, env={**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"}, timeout=120,
-        capture_output=True,
-    )  # fmt: skip
+    common = {
+        **os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2]), "WORLD_SIZE": "2",
+        "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()),
+    }  # fmt: skip
+    processes = [
+        subprocess.Popen(
+            [sys.executable, str(script), str(tmp_path)],
+            env={**common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in (0, 1)
+    ]
+    for process in processes:
+        _, stderr = process.communicate(timeout=120)
+        assert process.returncode == 0, stderr
     torch.manual_seed(0)
     model = torch.nn.Linear(3, 2)
     model(torch.arange(24.0).view(8, 3).cos()).square().mean().backward()

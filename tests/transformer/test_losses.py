@@ -11,6 +11,7 @@ from genhmr.transformer.gumbel import gumbel_noise
 from genhmr.transformer.losses import (
     LossWeights,
     betas_loss,
+    heatmaps_loss,
     joints_loss,
     keypoints_loss,
     mask_loss,
@@ -208,3 +209,45 @@ def test_a_batch_without_ground_truth_trains_on_keypoints_only():
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
     assert all(torch.isfinite(g).all() for g in gradients)
     assert model.heads.readout.weight.grad.abs().max() > 0
+
+
+def test_expected_body_is_decoded_from_the_mean_codes():
+    """By hand: softmax of the logits, mean code where masked, true code elsewhere."""
+    model, batch = composed(), tiny_batch()
+    with torch.no_grad():
+        plain, _, _ = run(model, batch, geometry_scale=0.0)
+        total, parts, mask = run(model, batch, geometry_scale=0.0, expected_scale=2.0)
+        mask = mask | ~batch.has_smpl[:, None]
+        tokens = model.tokenizer.tokenize(batch.pose)
+        features = model.encode_image(batch.images)
+        probabilities = model.logits(tokens, mask, features).softmax(-1)
+        mean = torch.einsum("blk,kd->bld", probabilities, model.tokenizer.codebook)
+        codes = torch.where(mask[..., None], mean, model.tokenizer.codebook[tokens])
+        pose = model.tokenizer.decode(codes)
+    error = sum(float(((pose[i] - batch.pose[i]) ** 2).sum()) for i in range(3)) / 4
+    assert parts["expected_pose"].item() == pytest.approx(error, rel=1e-4)
+    weights = LossWeights()
+    added = sum(
+        getattr(weights, name) * parts[f"expected_{name}"]
+        for name in ("pose", "betas", "joints_3d", "keypoints_2d")
+    )
+    torch.testing.assert_close(total, plain + 2.0 * added)
+
+
+def test_heatmaps_loss_follows_the_crop_into_the_cut():
+    """A peak on the true cell costs little, one a cell away more; hidden and outside points none.
+
+    The map has 8 x 6 cells: the crop is 8 cells wide, and one cell is cut on each side.
+    """
+    target = torch.tensor([[[0.0, 0.0, 1.0], [-0.49, 0.0, 1.0], [torch.nan, torch.nan, 0.0]]])
+    heatmaps = torch.zeros(1, 3, 8, 6)
+    right, wrong = heatmaps.clone(), heatmaps.clone()
+    # The centre of the crop is the corner of four cells: x = 3 of 6, y = 4 of 8.
+    right[0, 0, 3:5, 2:4] = 1.5
+    wrong[0, 0, 3:5, 4:6] = 1.5
+    flat = heatmaps_loss(heatmaps, target)
+    assert flat.item() == pytest.approx(math.log(48), rel=1e-5)
+    assert heatmaps_loss(right, target) < flat < heatmaps_loss(wrong, target)
+    elsewhere = right.clone()
+    elsewhere[0, 1:] = torch.randn(2, 8, 6, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(heatmaps_loss(elsewhere, target), heatmaps_loss(right, target))

@@ -1,0 +1,91 @@
+"""Stages `tokenizer@` and `evaluate-tokenizer@`: train a pose tokenizer, and score it pose by pose.
+
+They stand apart from the image models so that these fourteen processes need not load them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench.stage import (
+    export_shipped,
+    fast_bfloat16,
+    finish,
+    fresh_folder,
+    part_folder,
+    pick_device,
+    scratch_folder,
+    write_history,
+)
+from genhmr.body.model_files import load_bodies
+from genhmr.data.motion_shards import MotionShard
+from genhmr.train.checkpoint import TOKENIZER_FILE
+from genhmr.train.tokenizer import (
+    evaluate_tokenizer,
+    load_tokenizer,
+    save_tokenizer,
+    train_tokenizer,
+)
+
+Json = dict[str, Any]
+
+
+def make_tokenizer(job: Json, data: Path, out: Path, scratch: Path) -> None:
+    """Trains one tokenizer, or exports the shipped one.
+
+    Args:
+        job: ``build/plan/tokenizer/<name>.json``.
+        data: folder of the shards.
+        out: folder of ``tokenizer.safetensors``.
+        scratch: checkpoint.
+    """
+    out = fresh_folder(out)
+    if job["weights"]:
+        export_shipped(job["weights"], out, TOKENIZER_FILE)
+        return
+    device = pick_device(job["device"])
+    shards = [MotionShard(data / role / "train") for role in job["train_on"]]
+    manifests = [data / role / "train" / "manifest.json" for role in job["train_on"]]
+    with scratch_folder(scratch, job, manifests) as folder:
+        tokenizer, history = train_tokenizer(
+            [shard.poses for shard in shards],
+            load_bodies(Path(job["bodies"])).neutral,
+            folder,
+            **job["model"],
+            **job["train"],
+            shares=list(job["train_on"].values()),
+            joint_noise=0.1,
+            mixed_precision=fast_bfloat16(device),
+            seed=job["seed"],
+            device=device,
+        )
+    save_tokenizer(
+        out / TOKENIZER_FILE, tokenizer, {"train": job["train"], "data": job["train_on"]}
+    )
+    write_history(out, history)
+
+
+def score_tokenizer(job: Json, model: Path, data: Path, out: Path) -> None:
+    """Reconstruction errors of one tokenizer, pose by pose.
+
+    Args:
+        job: ``build/plan/evaluate-tokenizer/<name>.json``.
+        model: folder of the tokenizer.
+        data: folder of the shards.
+        out: folder of ``per_pose.parquet`` (columns ``role, key, mpjpe, pa_mpjpe, mve``).
+    """
+    device = pick_device(job["device"])
+    tokenizer = load_tokenizer(model / TOKENIZER_FILE).to(device)
+    body = load_bodies(Path(job["bodies"])).neutral
+    frames = []
+    for role, split in job["sets"].items():
+        shard = MotionShard(data / role / split)
+        errors = evaluate_tokenizer(tokenizer, shard.poses, body, device=device)
+        keys = [f"{shard.keys[c]}/{f}" for c, f in zip(shard.clips, shard.frames)]
+        frames.append(pd.DataFrame({"role": role, "key": keys, **errors}))
+    part = part_folder(out)
+    pd.concat(frames, ignore_index=True).to_parquet(part / "per_pose.parquet")
+    finish(part, out)
