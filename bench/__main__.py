@@ -22,10 +22,12 @@ from typing import Any
 import click
 
 from bench.plan import build_jobs, describe, read_yaml, write_plan
+from bench.provenance import recorded
 from genhmr.types import UserError
 
 BUILD = Path("build")
 RESULTS = Path("results")
+PROVENANCE = RESULTS / "provenance"
 
 
 class Bench(click.Group):
@@ -68,7 +70,9 @@ def data(role: str) -> None:
     """Prepare one data set: generate it (open world) and write its shards."""
     from bench.data import prepare
 
-    prepare(_job("data", role), BUILD / "data" / role)
+    job = _job("data", role)
+    with recorded(PROVENANCE, "data", job, role):
+        prepare(job, BUILD / "data" / role)
 
 
 @cli.command()
@@ -76,9 +80,9 @@ def pretrain() -> None:
     """Pre-train the ViT backbone on rendered people, or export the shipped one."""
     from bench.models import make_backbone
 
-    make_backbone(
-        _job("backbone", "base"), BUILD / "models" / "backbone", BUILD / "scratch" / "backbone"
-    )
+    job = _job("backbone", "base")
+    with recorded(PROVENANCE, "pretrain", job):
+        make_backbone(job, BUILD / "models" / "backbone", BUILD / "scratch" / "backbone")
 
 
 @cli.command("train-tokenizer")
@@ -87,12 +91,14 @@ def train_tokenizer(name: str) -> None:
     """Train one pose tokenizer, or export the shipped one."""
     from bench.tokenizers import make_tokenizer
 
-    make_tokenizer(
-        _job("tokenizer", name),
-        BUILD / "data",
-        BUILD / "models" / "tokenizer" / name,
-        BUILD / "scratch" / "tokenizer" / name,
-    )
+    job = _job("tokenizer", name)
+    with recorded(PROVENANCE, "train-tokenizer", job, name):
+        make_tokenizer(
+            job,
+            BUILD / "data",
+            BUILD / "models" / "tokenizer" / name,
+            BUILD / "scratch" / "tokenizer" / name,
+        )
 
 
 @cli.command("train-transformer")
@@ -101,12 +107,14 @@ def train_transformer(name: str) -> None:
     """Train one image-conditioned masked transformer, or export the shipped one."""
     from bench.models import make_transformer
 
-    make_transformer(
-        _job("transformer", name),
-        BUILD,
-        BUILD / "models" / "transformer" / name,
-        BUILD / "scratch" / "transformer" / name,
-    )
+    job = _job("transformer", name)
+    with recorded(PROVENANCE, "train-transformer", job, name):
+        make_transformer(
+            job,
+            BUILD,
+            BUILD / "models" / "transformer" / name,
+            BUILD / "scratch" / "transformer" / name,
+        )
 
 
 @cli.command("evaluate-tokenizer")
@@ -115,12 +123,14 @@ def evaluate_tokenizer(name: str) -> None:
     """Score one tokenizer's reconstruction, pose by pose."""
     from bench.tokenizers import score_tokenizer
 
-    score_tokenizer(
-        _job("evaluate-tokenizer", name),
-        BUILD / "models" / "tokenizer" / name,
-        BUILD / "data",
-        BUILD / "evaluate-tokenizer" / name,
-    )
+    job = _job("evaluate-tokenizer", name)
+    with recorded(PROVENANCE, "evaluate-tokenizer", job, name):
+        score_tokenizer(
+            job,
+            BUILD / "models" / "tokenizer" / name,
+            BUILD / "data",
+            BUILD / "evaluate-tokenizer" / name,
+        )
 
 
 @cli.command()
@@ -129,12 +139,9 @@ def evaluate(name: str) -> None:
     """Score one trained model under all its inference settings, image by image."""
     from bench.evaluate import score_model
 
-    score_model(
-        _job("evaluate", name),
-        _job("transformer", name),
-        BUILD,
-        BUILD / "evaluate" / name,
-    )
+    job = _job("evaluate", name)
+    with recorded(PROVENANCE, "evaluate", job, name):
+        score_model(job, _job("transformer", name), BUILD, BUILD / "evaluate" / name)
 
 
 @cli.command()
@@ -142,8 +149,9 @@ def tables() -> None:
     """Write the tables, the comparison with the paper and the summary."""
     from bench.tables import write_tables
 
-    variants = read_yaml(Path("variants.yaml"))
-    write_tables(variants, _job("tables"), BUILD, Path("bench/reported"), RESULTS)
+    variants, job = read_yaml(Path("variants.yaml")), _job("tables")
+    with recorded(PROVENANCE, "tables", job):
+        write_tables(variants, job, BUILD, Path("bench/reported"), RESULTS)
 
 
 @cli.command()
@@ -151,7 +159,9 @@ def figures() -> None:
     """Draw the gallery and Figures 5, 6 and 7 of the paper from our own runs."""
     from bench.figures import draw_figures
 
-    draw_figures(_job("tables"), BUILD / "evaluate" / "base", RESULTS / "figures")
+    job = _job("tables")
+    with recorded(PROVENANCE, "figures", job):
+        draw_figures(job, BUILD / "evaluate" / "base", RESULTS / "figures")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the stages that train or score share: device, scratch folders, and outputs that are whole."""
+"""What the stages that train or score share: the device, scratch folders, whole outputs."""
 
 from __future__ import annotations
 

@@ -162,9 +162,13 @@ class ResumableLoop:
         if self.stopped_early or self.start >= self._steps:
             return
         bar = tqdm(
-            total=self._steps, initial=self.start, desc=self._title, mininterval=2.0, smoothing=0.05,
+            total=self._steps,
+            initial=self.start,
+            desc=self._title,
+            mininterval=2.0,
+            smoothing=0.05,
             disable=parallel.rank() > 0,
-        )  # fmt: skip
+        )
         with bar:
             for step in range(self.start, self._steps):
                 began = time.monotonic()

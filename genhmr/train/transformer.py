@@ -166,7 +166,8 @@ def train_transformer(
         if (step + 1) % log_every == 0 or step + 1 == steps:
             loop.log(lr=rate, temperature=temperature, **_means(sums, count))
             sums, count = {}, 0
-        if evaluate is not None and parallel.rank() == 0 and ((step + 1) % evaluate_every == 0 or step + 1 == steps):
+        due = (step + 1) % evaluate_every == 0 or step + 1 == steps
+        if evaluate is not None and due and parallel.rank() == 0:
             loop.log(**_evaluate(model, average, evaluate))
     average.swap()
     model.eval()

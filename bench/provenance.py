@@ -1,0 +1,110 @@
+"""Where a result comes from: one small JSON for each stage that ran, beside the results.
+
+Nothing depends on these files and none of them lies inside an output of DVC, so that times and
+commits cannot make an unchanged result look changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("torch", "timm", "numpy", "scipy", "numba", "pandas", "opencv-python-headless")
+
+
+def _git(*arguments: str) -> str | None:
+    """Output of a git command, None where there is no repository or no git."""
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _gpu() -> str | None:
+    """Name of the GPU that torch, if it was loaded at all, could have used."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return None
+    return torch.cuda.get_device_name()
+
+
+def _peak_megabytes() -> int:
+    """Largest resident memory of this process so far; Linux counts in KiB, macOS in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak // (1 << 20 if sys.platform == "darwin" else 1 << 10)
+
+
+def describe() -> dict[str, Any]:
+    """The code and the machine, as far as they are known from inside."""
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", "genhmr", "bench",
+                   "variants.yaml", "params.yaml")
+    return {
+        "commit": _git("rev-parse", "HEAD"),
+        "uncommitted_changes": None if changed is None else bool(changed),
+        "python": platform.python_version(),
+        "packages": {name: version for name in PACKAGES if (version := _version(name))},
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": os.environ.get("OMP_NUM_THREADS"),
+        "gpu": _gpu(),
+    }  # fmt: skip
+
+
+@contextmanager
+def recorded(
+    folder: Path, stage: str, job: dict[str, Any], name: str | None = None
+) -> Iterator[None]:
+    """Writes ``<folder>/<stage>[-<name>].json`` once the block has ended without an error.
+
+    Args:
+        folder: ``results/provenance``.
+        stage: the command, for example ``"evaluate"``.
+        job: its JSON of the plan; its SHA-256 is recorded.
+        name: of the variant or data set.
+    """
+    started, clock = datetime.now(timezone.utc), time.monotonic()
+    yield
+    if int(os.environ.get("RANK", "0")) > 0:  # torchrun: the first process speaks for all
+        return
+    text = json.dumps(job, sort_keys=True).encode()
+    record = {
+        "command": f"python -m bench {stage}" + (f" {name}" if name else ""),
+        "job_sha256": hashlib.sha256(text).hexdigest(),
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": round(time.monotonic() - clock, 1),
+        "peak_memory_mb": _peak_megabytes(),
+        **describe(),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / (f"{stage}-{name}.json" if name else f"{stage}.json")
+    target.write_text(json.dumps(record, indent=1) + "\n")
