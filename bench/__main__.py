@@ -25,6 +25,8 @@ from bench.plan import build_jobs, describe, read_yaml, write_plan
 from bench.provenance import recorded
 from genhmr.types import UserError
 
+# What torchrun may start: of the others every process would do, and overwrite, the whole work.
+SHARED = ("pretrain", "train-transformer")
 BUILD = Path("build")
 RESULTS = Path("results")
 PROVENANCE = RESULTS / "provenance"
@@ -39,6 +41,12 @@ class Bench(click.Group):
         except UserError as error:
             click.echo(f"bench: {error}", err=True)
             sys.exit(2)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        name, command, rest = super().resolve_command(ctx, args)
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1 and name not in SHARED:
+            raise UserError(f"'{name}' runs in one process: start it without torchrun.")
+        return name, command, rest
 
 
 def _job(kind: str, name: str | None = None) -> dict[str, Any]:

@@ -6,14 +6,14 @@ from a licensed release: the same readers read both.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from genhmr.body.model_files import load_bodies
+from bench.stage import whole_folder
+from genhmr.body.model_files import Bodies, load_bodies
 from genhmr.data.motion_shards import write_motion_shard
 from genhmr.data.readers import MOTION_KINDS, read_images, read_motion
 from genhmr.data.shard_writer import write_image_shard
@@ -55,20 +55,27 @@ def prepare(job: dict[str, Any], out: Path) -> None:
             f"{raw} is missing: unpack {job['name']} there (see datasets/raw/README.md), "
             "or set data.source to open."
         )
-    shutil.rmtree(out, ignore_errors=True)
-    for split, count in job["counts"].items():
-        target = out / split
-        if job["kind"] in MOTION_KINDS:
-            clips, stride = read_motion(job["kind"], raw, split), 1
-            if count:
-                clips = list(clips)
-                stride = max(1, sum(len(clip.poses) for clip in clips) // count)
-            written = write_motion_shard(clips, target, job["name"], split, stride)
-            click.echo(f"{job['name']} {split}: {written} poses")
-        else:
-            frames = list(read_images(job["kind"], raw, split, bodies))
-            chosen = list(spread(frames, count))
-            written = write_image_shard(
-                chosen, target, job["stored"], job["name"], split, total=len(chosen)
-            )
-            click.echo(f"{job['name']} {split}: {written} of {len(frames)} person crops")
+    with whole_folder(out) as part:
+        for split, count in job["counts"].items():
+            written, found = _write_shard(job, raw, bodies, split, count, part / split)
+            what = "poses" if job["kind"] in MOTION_KINDS else f"of {found} person crops"
+            click.echo(f"{job['name']} {split}: {written} {what}")
+
+
+def _write_shard(
+    job: dict[str, Any], raw: Path, bodies: Bodies, split: str, count: int, target: Path
+) -> tuple[int, int]:
+    """One shard; how many records it has, and how many the data set has."""
+    source = job["splits"][split]
+    if job["kind"] in MOTION_KINDS:
+        clips, stride = list(read_motion(job["kind"], raw, source)), 1
+        poses = sum(len(clip.poses) for clip in clips)
+        if count:
+            stride = max(1, poses // count)
+        return write_motion_shard(clips, target, job["name"], split, stride), poses
+    frames = list(read_images(job["kind"], raw, source, bodies))
+    chosen = list(spread(frames, count))
+    written = write_image_shard(
+        chosen, target, job["stored"], job["name"], split, total=len(chosen)
+    )
+    return written, len(frames)

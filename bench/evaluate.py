@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from bench.stage import finish, part_folder, pick_device
+from bench.stage import pick_device, whole_folder
 from genhmr.baselines.mean_pose import fit_mean_pose
 from genhmr.body.joints import body25
 from genhmr.body.model_files import load_bodies
@@ -113,12 +113,16 @@ def score_model(job: Json, trained: Json, build: Path, out: Path) -> None:
             a setting without refinement has step 0), ``timing.json``, ``gallery-<role>.npz`` and
             ``trace.npz``.
     """
+    with whole_folder(out) as part:
+        _score_into(part, job, trained, build)
+
+
+def _score_into(part: Path, job: Json, trained: Json, build: Path) -> None:
     device = pick_device(job["device"])
     model = load_genhmr(build / "models" / "transformer" / job["model"], device)
     bodies = load_bodies(Path(job["bodies"]))
     joints = SMPLJoints(bodies.neutral, body25()).to(device)
     mean = _mean_pose([build / "data" / role / "train" for role in trained["train_on"]])
-    part = part_folder(out)
     tables: list[pd.DataFrame] = []
     for role, dataset in job["sets"].items():
         shard = ImageShard(build / "data" / role / "test")
@@ -178,7 +182,6 @@ def score_model(job: Json, trained: Json, build: Path, out: Path) -> None:
         part / "per_image.parquet"
     )
     (part / "timing.json").write_text(json.dumps(timing, indent=1, sort_keys=True) + "\n")
-    finish(part, out)
 
 
 def _mean_pose(folders: list[Path]):

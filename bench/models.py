@@ -17,26 +17,31 @@ import torch
 from bench.stage import (
     export_shipped,
     fast_bfloat16,
-    fresh_folder,
     pick_device,
     scratch_folder,
+    whole_folder,
     write_history,
 )
 from genhmr.body.joints import body25
 from genhmr.body.model_files import load_bodies
 from genhmr.body.smpl import SMPLJoints
 from genhmr.data.augment import AugmentConfig
-from genhmr.data.crops import iterate_crops
+from genhmr.data.crops import CropSource, iterate_crops
 from genhmr.data.decoded import DecodedShard
 from genhmr.data.shards import ImageShard
-from genhmr.image.pretrained import backbone_from_weights, warm_start_pyramid
-from genhmr.image.vit import ViTConfig
+from genhmr.image.pretrained import (
+    backbone_from_weights,
+    import_vitpose,
+    warm_start_pyramid,
+)
+from genhmr.image.vit import ViTBackbone, ViTConfig
 from genhmr.train import parallel
 from genhmr.train.checkpoint import (
     BACKBONE_FILE,
     GENHMR_FILE,
     TOKENIZER_FILE,
     load_weights,
+    save_weights,
 )
 from genhmr.train.model_files import (
     build_genhmr,
@@ -48,45 +53,74 @@ from genhmr.train.tokenizer import load_tokenizer
 from genhmr.train.transformer import train_transformer
 from genhmr.transformer.genhmr import GenHMR
 from genhmr.transformer.losses import LossWeights
-from genhmr.types import CropBatch
+from genhmr.types import CropBatch, UserError
 
 Json = dict[str, Any]
+BODY, MOTION = Path("datasets/open/body"), Path("datasets/open/motion")
+MAX_DECODED = 8 << 30  # bytes of decoded training images a set
 
 
-def make_backbone(job: Json, out: Path, scratch: Path) -> None:
-    """Pre-trains the backbone on rendered people, or exports the shipped one.
-
-    Args:
-        job: ``build/plan/backbone/base.json``.
-        out: folder of ``backbone.safetensors``.
-        scratch: dense set and checkpoint.
-    """
-    if job["weights"]:
-        export_shipped(job["weights"], fresh_folder(out), BACKBONE_FILE)
-        return
-    from genhmr.world.dense import dense_dataset
-
-    device = pick_device(job["device"])
-    parallel.join(device)
-    out = fresh_folder(out)
-    sizes, train = job["model"], job["train"]
-    config = ViTConfig(
+def backbone_config(job: Json) -> ViTConfig:
+    """The backbone that a job of the plan describes."""
+    sizes = job["model"]
+    return ViTConfig(
         tuple(job["image_size"]),
         sizes["patch"],
         sizes["dim"],
         sizes["depth"],
         sizes["heads"],
+        drop_path=sizes["drop_path"],
         stem=sizes["stem"],
+        patch_padding=sizes["patch_padding"],
     )
-    with scratch_folder(scratch, job, []) as folder:
+
+
+def make_backbone(job: Json, out: Path, scratch: Path) -> None:
+    """Pre-trains the backbone on rendered people, imports a published one, or exports the shipped.
+
+    Args:
+        job: ``build/plan/backbone/base.json``.
+        out: folder of ``backbone.safetensors``.
+        scratch: dense set and checkpoint.
+
+    Raises:
+        UserError: the file to import or to export is missing or of other sizes.
+    """
+    device, config = pick_device(job["device"]), backbone_config(job)
+    sizes = ViTBackbone.from_config(config).to_dict()
+    if job["weights"]:
+        with whole_folder(out) as part:
+            export_shipped(job["weights"], part / BACKBONE_FILE, sizes, "backbone")
+        return
+    if job["import"]:
+        with whole_folder(out) as part:
+            tensors = import_vitpose(Path(job["import"]), config).state_dict()
+            named = {f"backbone.{name}": tensor for name, tensor in tensors.items()}
+            about = {"kind": "backbone", "backbone": sizes, "imported": job["import"]}
+            save_weights(part / BACKBONE_FILE, named, about)
+        return
+    from genhmr.world.dense import dense_dataset
+
+    parallel.join(device)
+    train = job["train"]
+    shipped = [path for folder in (BODY, MOTION) for path in sorted(folder.rglob("*.npz"))]
+    with whole_folder(out) as part, scratch_folder(scratch, job, shipped) as folder:
         with parallel.leader_first():
             if not (folder / "dense").exists():  # it appears only when it is complete
-                dense_dataset(folder / "dense", train["images"], job["image_size"][0], job["seed"])
+                dense_dataset(
+                    folder / "dense",
+                    train["images"],
+                    job["image_size"][0],
+                    job["seed"],
+                    body=BODY,
+                    motion=MOTION,
+                )
         history = pretrain_backbone(
             folder / "dense",
             folder / "backbone",
-            out / BACKBONE_FILE,
+            part / BACKBONE_FILE,
             config,
+            pyramid_dim=train["features"],
             steps=train["steps"],
             batch_size=train["batch"],
             lr=train["lr"],
@@ -95,8 +129,9 @@ def make_backbone(job: Json, out: Path, scratch: Path) -> None:
             device=device,
             bf16=fast_bfloat16(device),
         )
-    if parallel.rank() == 0:
-        write_history(out, history)
+        if parallel.rank() == 0:
+            write_history(part, history)
+    parallel.leave()
 
 
 def make_transformer(job: Json, build: Path, out: Path, scratch: Path) -> None:
@@ -107,37 +142,58 @@ def make_transformer(job: Json, build: Path, out: Path, scratch: Path) -> None:
         build: folder of shards and of the earlier models.
         out: folder of the three weight files that make a model.
         scratch: checkpoint and decoded images.
+
+    Raises:
+        UserError: shipped weights are missing, of other sizes, or do not fit one another.
     """
     device = pick_device(job["device"])
     if not job["weights"]:
         parallel.join(device)
     tokenizer = build / "models" / "tokenizer" / job["tokenizer"]
-    with parallel.leader_first():
-        if parallel.rank() == 0:
-            fresh_folder(out)
-            shutil.copyfile(build / "models" / "backbone" / BACKBONE_FILE, out / BACKBONE_FILE)
-            shutil.copyfile(tokenizer / TOKENIZER_FILE, out / TOKENIZER_FILE)
-    if job["weights"]:
-        export_shipped(job["weights"], out, GENHMR_FILE)
-        load_genhmr(out)
-        return
-    pretrained, config = load_weights(out / BACKBONE_FILE)
+    with whole_folder(out) as part:
+        with parallel.leader_first():
+            if parallel.rank() == 0:
+                source = build / "models" / "backbone"
+                shutil.copyfile(source / BACKBONE_FILE, part / BACKBONE_FILE)
+                shutil.copyfile(tokenizer / TOKENIZER_FILE, part / TOKENIZER_FILE)
+        if job["weights"]:
+            export_shipped(job["weights"], part / GENHMR_FILE, job["model"], "sizes")
+            load_genhmr(part)
+            return
+        model = _fresh_model(job, part)
+        folders = [build / "data" / role / "train" for role in job["train_on"]]
+        inputs = [folder / "manifest.json" for folder in folders]
+        inputs += [part / BACKBONE_FILE, part / TOKENIZER_FILE]
+        with scratch_folder(scratch, job, inputs) as own_scratch:
+            history = _train_transformer(job, model, folders, own_scratch, device)
+            if parallel.rank() == 0:
+                about = {k: job[k] for k in ("train", "train_on", "losses")}
+                save_genhmr(part, model, job["model"], about)
+                write_history(part, history)
+    parallel.leave()
+
+
+def _fresh_model(job: Json, folder: Path) -> GenHMR:
+    """A model to train, around the backbone and the tokenizer in ``folder``."""
+    pretrained, config = load_weights(folder / BACKBONE_FILE)
     backbone = backbone_from_weights(pretrained, config)
     generator = torch.Generator().manual_seed(job["seed"])
-    model = build_genhmr(backbone, load_tokenizer(out / TOKENIZER_FILE), job["model"], generator)
+    model = build_genhmr(
+        backbone, load_tokenizer(folder / TOKENIZER_FILE), job["model"], generator
+    )
     warm_start_pyramid(model.pyramid, pretrained)
-    if model.guide is not None:
-        model.guide.warm_start(pretrained)
-    folders = [build / "data" / role / "train" for role in job["train_on"]]
-    inputs = [folder / "manifest.json" for folder in folders]
-    with scratch_folder(
-        scratch, job, [*inputs, out / BACKBONE_FILE, out / TOKENIZER_FILE]
-    ) as own_scratch:
-        history = _train_transformer(job, model, folders, own_scratch, device)
-    if parallel.rank() > 0:
-        return
-    save_genhmr(out, model, job["model"], {k: job[k] for k in ("train", "train_on", "losses")})
-    write_history(out, history)
+    if model.guide is not None and not model.guide.warm_start(pretrained):
+        raise UserError(
+            f"{folder / BACKBONE_FILE} has no keypoint head of {job['model']['features']} channels "
+            "to start the guide with: pre-train with that width, or set reference to learned."
+        )
+    return model
+
+
+def _pixels(shard: ImageShard, cache: Path) -> CropSource:
+    """The shard with its images decoded once, if that is small enough to lie on a disk."""
+    size = 3 * len(shard) * shard.crop_resolution**2
+    return DecodedShard(shard, cache) if size <= MAX_DECODED else shard
 
 
 def _train_transformer(
@@ -146,7 +202,7 @@ def _train_transformer(
     """Trains ``model`` in place on the shards in ``folders``; returns the history."""
     train = job["train"]
     with parallel.leader_first():
-        shards = [DecodedShard(ImageShard(folder), scratch / "decoded") for folder in folders]
+        shards = [_pixels(ImageShard(folder), scratch / "decoded") for folder in folders]
 
     def crops(start: int) -> Iterator[CropBatch]:
         return iterate_crops(

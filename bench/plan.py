@@ -35,6 +35,7 @@ PARAMS: dict[str, tuple[type, tuple[Any, ...] | None]] = {
     "detections.source": (str, ("simulated", "openpose")),
     "device": (str, ("auto", "cpu", "cuda")),
 }
+REFERENCES = ("learned", "keypoints")
 POSITIVE = ("ugs.iters", "ugs.top_k", "ugs.temperature", "refine.step_size")
 NOT_NEGATIVE = ("seed", "refine.iters", "refine.pose_weight")
 
@@ -118,6 +119,13 @@ def _data_job(role: str, entry: Json, profile: Json, params: Json) -> Json:
         "raw": f"datasets/raw/{raw}",
         "bodies": "datasets/open/body" if source == "open" else "datasets/body",
         "counts": {split: counts[split] for split in entry["splits"]},
+        # Name of each split in the data set's reader, where a release calls it otherwise.
+        "splits": {
+            split: entry.get("licensed_splits", {}).get(split, split)
+            if source == "licensed"
+            else split
+            for split in entry["splits"]
+        },
         "generate": profile["clips"][role] if motion else counts,
         "frame": profile["crops"]["frame"],
         "stored": profile["crops"]["stored"],
@@ -141,6 +149,7 @@ def _tokenizer_job(name: str, entry: Json, profile: Json, params: Json) -> Json:
             "batch_size": sizes["batch"],
             "lr": sizes["lr"],
             "num_vertices": sizes["vertices"],
+            "joint_noise": sizes["joint_noise"],
         },
         "weights": "datasets/open/weights/tokenizer.safetensors" if shipped else None,
         "short": bool(sizes["short"]) and not shipped,
@@ -166,13 +175,34 @@ def _settings(entry: Json, params: Json) -> Json:
                         f"variants.yaml: setting '{name}' has the unknown key '{group}.{key}'."
                     )
         refine = params["refine"] | setting.get("refine", {})
+        merged = params | {"ugs": params["ugs"] | setting.get("ugs", {}), "refine": refine}
+        check_params(merged, f"variants.yaml: setting '{name}'")
+        if beyond := [step for step in setting.get("report", []) if step > refine["iters"]]:
+            raise UserError(
+                f"variants.yaml: setting '{name}' reports step {beyond[0]} and refines "
+                f"{refine['iters']} steps only."
+            )
         resolved[name] = {
-            "ugs": params["ugs"] | setting.get("ugs", {}),
+            "ugs": merged["ugs"],
             "refine": refine,
             "report": setting.get("report", [refine["iters"]]),
             "sets": setting.get("sets", entry["sets"]),
         }
     return resolved
+
+
+def _check_guide(name: str, sizes: Json) -> None:
+    """Refuses a transformer whose reference points and losses contradict each other."""
+    if sizes["reference"] not in REFERENCES:
+        raise UserError(
+            f"variants.yaml: profile '{name}' has reference {sizes['reference']!r}; "
+            f"choose one of {', '.join(REFERENCES)}."
+        )
+    if sizes["reference"] == "learned" and sizes["heatmap_weight"]:
+        raise UserError(
+            f"variants.yaml: profile '{name}' has heatmap_weight {sizes['heatmap_weight']} and "
+            "no heatmaps (reference: learned); set the weight to 0."
+        )
 
 
 def build_jobs(params: Json, variants: Json) -> dict[str, Json]:
@@ -208,12 +238,20 @@ def build_jobs(params: Json, variants: Json) -> dict[str, Json]:
     bodies = jobs["data/lab.json"]["bodies"]
     jobs["backbone/base.json"] = {
         "image_size": [crops["size"], crops["size"] * 3 // 4],
-        "model": {k: profile["backbone"][k] for k in ("patch", "dim", "depth", "heads", "stem")},
-        "train": {k: profile["backbone"][k] for k in ("steps", "batch", "lr", "images")},
+        "model": {
+            **{k: profile["backbone"][k] for k in ("patch", "dim", "depth", "heads", "stem")},
+            **{k: profile["backbone"].get(k, 0) for k in ("drop_path", "patch_padding")},
+        },
+        "train": {
+            **{k: profile["backbone"].get(k) for k in ("steps", "batch", "lr", "images")},
+            "features": profile["transformer"]["features"],
+        },
+        "import": profile["backbone"].get("import"),
         "weights": "datasets/open/weights/backbone.safetensors" if shipped else None,
         "seed": seed,
         "device": device,
     }
+    _check_guide(params["profile"], profile["transformer"])
     for name, entry in variants["transformers"].items():
         _pick(variants["tokenizers"], entry["tokenizer"], "tokenizer")
         base_shipped = shipped and name == "base"
@@ -265,7 +303,9 @@ def build_jobs(params: Json, variants: Json) -> dict[str, Json]:
         "names": {role: e[params["data"]["source"]] for role, e in variants["datasets"].items()},
         "scale": profile["scale"],
         "short": sorted(key.removesuffix(".json") for key, job in jobs.items() if job.get("short")),
-        "ugs_iters": params["ugs"]["iters"],
+        "shipped": sorted(
+            key.removesuffix(".json") for key, job in jobs.items() if job.get("weights")
+        ),
     }
     return jobs
 

@@ -58,14 +58,17 @@ def _gpu() -> str | None:
 
 
 def _peak_megabytes() -> int:
-    """Largest resident memory of this process so far; Linux counts in KiB, macOS in bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    """Largest resident memory of this process or of a worker; KiB on Linux, bytes on macOS."""
+    peak = max(
+        resource.getrusage(who).ru_maxrss
+        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
     return peak // (1 << 20 if sys.platform == "darwin" else 1 << 10)
 
 
 def describe() -> dict[str, Any]:
     """The code and the machine, as far as they are known from inside."""
-    changed = _git("status", "--porcelain", "--untracked-files=no", "--", "genhmr", "bench",
+    changed = _git("status", "--porcelain", "--", "genhmr", "bench", "datasets/open", "dvc.yaml",
                    "variants.yaml", "params.yaml")
     return {
         "commit": _git("rev-parse", "HEAD"),

@@ -40,13 +40,26 @@ def fast_bfloat16(device: str) -> bool:
     return device != "cpu" or bool(supported())
 
 
-def fresh_folder(folder: Path) -> Path:
-    """An empty folder; of several processes the first makes it."""
-    if parallel.rank() > 0:
-        return folder
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return folder
+@contextmanager
+def whole_folder(out: Path) -> Iterator[Path]:
+    """A folder to write into that takes the place of ``out`` once the block has ended well.
+
+    After an error ``out`` is what it was. Of several processes the first makes and moves it.
+    """
+    part = out.with_name(out.name + ".part")
+    with parallel.leader_first():
+        if parallel.rank() == 0:
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir(parents=True)
+    try:
+        yield part
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    parallel.wait()
+    if parallel.rank() == 0:
+        shutil.rmtree(out, ignore_errors=True)
+        part.rename(out)
 
 
 @contextmanager
@@ -71,27 +84,29 @@ def scratch_folder(folder: Path, job: Json, inputs: list[Path]) -> Iterator[Path
         shutil.rmtree(folder)
 
 
-def export_shipped(source: str, folder: Path, name: str) -> None:
-    """Takes shipped weights as they are; reading them first finds a damaged file."""
-    load_weights(Path(source))
-    shutil.copyfile(source, folder / name)
-    click.echo(f"{folder}: shipped weights {source}")
+def export_shipped(source: str, target: Path, wanted: Json, entry: str) -> None:
+    """Takes shipped weights as they are, if they are what the job asks for.
+
+    Args:
+        source: the shipped file; reading it finds a damaged one.
+        target: where to copy it.
+        wanted: sizes of the job.
+        entry: of the file's configuration that holds its sizes.
+
+    Raises:
+        UserError: the file is missing or damaged, or has other sizes.
+    """
+    sizes = load_weights(Path(source))[1].get(entry, {})
+    if other := {k: v for k, v in wanted.items() if sizes.get(k) != v}:
+        shipped = {k: sizes.get(k) for k in other}
+        raise UserError(
+            f"{source} was trained with {shipped} and this job asks for {other}: "
+            "choose profile open, which trains it, or take the edit of variants.yaml back."
+        )
+    shutil.copyfile(source, target)
+    click.echo(f"shipped weights {source}")
 
 
 def write_history(folder: Path, history: list[dict[str, float]]) -> None:
     """What the training logged, as ``history.json``."""
     (folder / "history.json").write_text(json.dumps(history, indent=0) + "\n")
-
-
-def part_folder(out: Path) -> Path:
-    """An empty folder beside ``out`` to write into; ``finish`` puts it in its place."""
-    part = out.with_name(out.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    return part
-
-
-def finish(part: Path, out: Path) -> None:
-    """Replaces ``out`` by what is complete now."""
-    shutil.rmtree(out, ignore_errors=True)
-    part.rename(out)

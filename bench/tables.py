@@ -40,6 +40,22 @@ def load_metrics(path: Path) -> pd.DataFrame:
         raise UserError(f"{path} is not a readable parquet file: rerun its stage.") from error
 
 
+def _read_timing(path: Path) -> dict[str, float]:
+    """AITI in seconds by ``"setting/step"``; UserError where the file is missing or damaged."""
+    try:
+        return json.loads(path.read_text())["aiti"]
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{path} is missing or damaged: run the evaluation stage.") from error
+
+
+def _read_reported(path: Path) -> pd.DataFrame:
+    """The paper's numbers of one table; UserError where the file is missing or damaged."""
+    try:
+        return pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is missing or damaged: restore bench/reported.") from error
+
+
 def _reported(reported: pd.DataFrame, keys: dict[str, Any], column: str, table: str) -> float:
     row = reported
     for key, value in keys.items():
@@ -56,7 +72,9 @@ def _mean(frame: pd.DataFrame, metric: str, **where: Any) -> tuple[float, int]:
     """Mean over the images of one setting, and how many they are; NaN and 0 where none ran."""
     for key, value in where.items():
         frame = frame[frame[key] == value]
-    return (float(frame[metric].mean()), len(frame)) if len(frame) else (float("nan"), 0)
+    # A diverged image is NaN and must be seen: pandas would leave it out and still count it.
+    mean = float(frame[metric].mean(skipna=False)) if len(frame) else float("nan")
+    return mean, len(frame)
 
 
 def build_table(
@@ -112,12 +130,12 @@ def build_table(
             kind = datasets[role]["kind"]
             if "tokenizer" in row:
                 value, n = _mean(poses[row["tokenizer"]], metric, role=role)
-                short = f"tokenizer/{row['tokenizer']}" in job["short"]
+                model = f"tokenizer/{row['tokenizer']}"
             else:
                 value, n = _mean(
                     images, metric, role=role, setting=row["setting"], step=row.get("step", 0)
                 )
-                short = f"transformer/{spec['evaluation']}" in job["short"]
+                model = f"transformer/{spec['evaluation']}"
             lines.append(
                 {
                     **line,
@@ -128,28 +146,34 @@ def build_table(
                     "reported": _reported(reported, keys, f"{kind}_{metric}", number),
                     "rerun": value,
                     "n": n,
-                    "status": _status(job, n, short),
+                    "status": _status(job, n, model),
                 }
             )
     return pd.DataFrame(lines)
 
 
-def _status(job: dict[str, Any], n: int, short: bool) -> str:
-    """What may be concluded from the number: nothing here is ever called reproduced."""
+def _status(job: dict[str, Any], n: int, model: str) -> str:
+    """What may be concluded from the number: nothing here is ever called reproduced.
+
+    Args:
+        job: ``build/plan/tables.json``.
+        n: number of images or poses.
+        model: "tokenizer/<name>" or "transformer/<name>".
+    """
     if n == 0:
         return "not run"
     reasons = []
     if job["source"] == "open":
         reasons.append("open world")
-    if short:
+    elif model in job["shipped"]:
+        reasons.append("weights of the open world")
+    if set(job["scale"].values()) != {1}:
+        reasons.append("sizes scaled down")
+    if model in job["short"]:
         reasons.append("training too short to rank")
     if job["profile"] == "smoke":
         reasons.append("smoke run")
     return f"not comparable: {', '.join(reasons)}" if reasons else "rerun"
-
-
-def _label(line: pd.Series) -> str:
-    return line["dataset"] if line["metric"] != "aiti" else "time"
 
 
 def wide(tidy: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
@@ -222,7 +246,7 @@ def write_tables(
     evaluations = {name: build / "evaluate" / name for name in variants["evaluations"]}
     images = {n: load_metrics(folder / "per_image.parquet") for n, folder in evaluations.items()}
     timings = {
-        name: json.loads((folder / "timing.json").read_text())["aiti"]
+        name: _read_timing(folder / "timing.json")
         for name, folder in evaluations.items()
     }
     poses = {
@@ -232,7 +256,7 @@ def write_tables(
     (out / "tables").mkdir(parents=True, exist_ok=True)
     (out / "compare").mkdir(parents=True, exist_ok=True)
     for number, spec in variants["tables"].items():
-        paper = pd.read_csv(reported / f"table{number}.csv")
+        paper = _read_reported(reported / f"table{number}.csv")
         name = spec.get("evaluation")
         tidy = build_table(
             number,
@@ -275,11 +299,12 @@ def summarise(
     for model, frame in images.items():
         wanted = frame[frame["setting"].isin(["mean-pose", "default", "headline"])]
         for (role, setting), group in wanted.groupby(["role", "setting"]):
-            means = group[metrics].mean().round(2).to_dict()
+            means = group[metrics].mean(skipna=False).round(2).to_dict()
             entry = summary.setdefault(model, {}).setdefault(names[role], {})
             entry[setting] = {**means, "n": len(group)}
     for tokenizer, frame in poses.items():
         for role, group in frame.groupby("role"):
             entry = summary.setdefault("tokenizers", {}).setdefault(tokenizer, {})
-            entry[names[role]] = {**group[metrics].mean().round(2).to_dict(), "n": len(group)}
+            means = group[metrics].mean(skipna=False).round(2).to_dict()
+            entry[names[role]] = {**means, "n": len(group)}
     return summary

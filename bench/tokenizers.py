@@ -13,11 +13,9 @@ import pandas as pd
 from bench.stage import (
     export_shipped,
     fast_bfloat16,
-    finish,
-    fresh_folder,
-    part_folder,
     pick_device,
     scratch_folder,
+    whole_folder,
     write_history,
 )
 from genhmr.body.model_files import load_bodies
@@ -42,14 +40,14 @@ def make_tokenizer(job: Json, data: Path, out: Path, scratch: Path) -> None:
         out: folder of ``tokenizer.safetensors``.
         scratch: checkpoint.
     """
-    out = fresh_folder(out)
     if job["weights"]:
-        export_shipped(job["weights"], out, TOKENIZER_FILE)
+        with whole_folder(out) as part:
+            export_shipped(job["weights"], part / TOKENIZER_FILE, job["model"], "model")
         return
     device = pick_device(job["device"])
     shards = [MotionShard(data / role / "train") for role in job["train_on"]]
     manifests = [data / role / "train" / "manifest.json" for role in job["train_on"]]
-    with scratch_folder(scratch, job, manifests) as folder:
+    with whole_folder(out) as part, scratch_folder(scratch, job, manifests) as folder:
         tokenizer, history = train_tokenizer(
             [shard.poses for shard in shards],
             load_bodies(Path(job["bodies"])).neutral,
@@ -57,15 +55,13 @@ def make_tokenizer(job: Json, data: Path, out: Path, scratch: Path) -> None:
             **job["model"],
             **job["train"],
             shares=list(job["train_on"].values()),
-            joint_noise=0.1,
             mixed_precision=fast_bfloat16(device),
             seed=job["seed"],
             device=device,
         )
-    save_tokenizer(
-        out / TOKENIZER_FILE, tokenizer, {"train": job["train"], "data": job["train_on"]}
-    )
-    write_history(out, history)
+        about = {"train": job["train"], "data": job["train_on"]}
+        save_tokenizer(part / TOKENIZER_FILE, tokenizer, about)
+        write_history(part, history)
 
 
 def score_tokenizer(job: Json, model: Path, data: Path, out: Path) -> None:
@@ -86,6 +82,5 @@ def score_tokenizer(job: Json, model: Path, data: Path, out: Path) -> None:
         errors = evaluate_tokenizer(tokenizer, shard.poses, body, device=device)
         keys = [f"{shard.keys[c]}/{f}" for c, f in zip(shard.clips, shard.frames)]
         frames.append(pd.DataFrame({"role": role, "key": keys, **errors}))
-    part = part_folder(out)
-    pd.concat(frames, ignore_index=True).to_parquet(part / "per_pose.parquet")
-    finish(part, out)
+    with whole_folder(out) as part:
+        pd.concat(frames, ignore_index=True).to_parquet(part / "per_pose.parquet")

@@ -1,8 +1,9 @@
 """Data-parallel training: one process per GPU (or per core), the same weights in all of them.
 
-Started by ``torchrun --nproc-per-node N -m bench train-transformer base``. Every process computes
-its share of the batch, the gradients are averaged before the step, and only the first process
-shows progress, evaluates, saves and exports. Without torchrun all of this does nothing.
+Started by ``torchrun --nproc-per-node N -m bench train-transformer base`` (``pretrain`` likewise).
+Every process computes its share of the batch, the gradients are averaged before the step, and
+only the first process shows progress, evaluates, saves and exports. Without torchrun all of this
+does nothing.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from genhmr.types import UserError
 
 
 def join(device: str) -> None:
@@ -27,7 +31,8 @@ def join(device: str) -> None:
         return
     if device == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if device == "cuda" else "gloo")
+    # The first process may render or decode a data set while the others wait for it.
+    dist.init_process_group("nccl" if device == "cuda" else "gloo", timeout=timedelta(hours=6))
 
 
 def leave() -> None:
@@ -67,10 +72,13 @@ def share(batch_size: int) -> int:
     """This process's part of a batch.
 
     Raises:
-        ValueError: the batch cannot be divided.
+        UserError: the batch cannot be divided.
     """
     if batch_size % size():
-        raise ValueError(f"a batch of {batch_size} cannot be divided among {size()} processes")
+        raise UserError(
+            f"variants.yaml: a batch of {batch_size} cannot be divided among {size()} processes; "
+            "change --nproc-per-node or the batch of the profile."
+        )
     return batch_size // size()
 
 

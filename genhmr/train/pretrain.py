@@ -107,6 +107,7 @@ def pretrain_backbone(
     count = len(data) - max(1, round(held_out * len(data)))
     if count < batch_size:
         raise UserError(f"{dense_folder} has {count} training crops: fewer than a batch.")
+    parallel.share(batch_size)  # refuses a batch that cannot be divided
     if threads is not None:
         torch.set_num_threads(threads)
     model = build_dense_model(backbone, pyramid_dim, seed)

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from genhmr.body import Bodies
-from genhmr.types import GENDERS, UserError
+from genhmr.types import UserError
 
 from .blocks import run_blocks
 from .lab import LAB_CAMERAS, lab_block, lab_blocks
@@ -154,7 +154,9 @@ _RECIPES = {
     "open-lab": _Recipe(lab_block, _plan_lab, ("neutral",), {
         "train": "h36m_mosh_train.npz", "val": "h36m_val.npz", "test": "h36m_valid_protocol1.npz",
     }),
-    "open-photo": _Recipe(photo_block, _plan_photo, GENDERS, {"train": "coco_2014_train.npz"}),
+    # Neutral, as the bodies are that the field has fitted to COCO: what a training item is asked
+    # for, pose and betas of the neutral body, is then what the picture shows.
+    "open-photo": _Recipe(photo_block, _plan_photo, ("neutral",), {"train": "coco_2014_train.npz"}),
     "open-wild": _Recipe(wild_block, _plan_film, ("male", "female"), {}),
     "open-extreme": _Recipe(extreme_block, _plan_film, ("male", "female"), {}),
 }  # fmt: skip

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from genhmr.types import GENDERS
-
 from .camera import Camera, intrinsics, look_at
 from .lighting import sample_development
 from .people import sample_betas
@@ -68,9 +66,10 @@ def _photo_takes(studio, split, count, rng):
     """Stills of ``count`` different people, a take of one frame each."""
     poses = studio.poses_of("open-photo", split).sample(count, rng)
     betas = sample_betas(count, rng)
-    genders = rng.integers(0, len(GENDERS), count)
+    present = tuple(studio.wardrobes)
+    genders = rng.integers(0, len(present), count)
     takes = [None] * count
-    for number, gender in enumerate(GENDERS):
+    for number, gender in enumerate(present):
         wardrobe = studio.wardrobes[gender]
         rows = np.flatnonzero(genders == number)
         if len(rows) == 0:

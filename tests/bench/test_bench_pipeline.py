@@ -8,11 +8,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from click.testing import CliRunner
 
 from bench.__main__ import cli
 from bench.data import prepare, spread
+from bench.models import backbone_config, make_backbone
 from bench.plan import build_jobs, read_yaml, write_plan
+from bench.tokenizers import make_tokenizer
+from genhmr.image.pretrained import VIT_H, backbone_from_weights
+from genhmr.image.vit import ViTBackbone
 from genhmr.train.checkpoint import GENHMR_FILE, load_weights
 from genhmr.train.model_files import load_genhmr, save_genhmr
 from genhmr.types import UserError
@@ -187,6 +192,67 @@ def test_damaged_weights_are_one_sentence(run, monkeypatch):
         path.write_bytes(good)
     assert result.exit_code == 2 and "genhmr.safetensors" in result.output
     assert Path("build/evaluate/base/per_image.parquet").read_bytes() == before
+
+
+def test_a_stage_that_fails_leaves_the_old_output(run, monkeypatch):
+    """The second split is missing: the first must not replace what was there."""
+    monkeypatch.chdir(run)
+    before = {p.name: p.read_bytes() for p in Path("build/data/lab/test").iterdir()}
+    job = json.loads(Path("build/plan/data/lab.json").read_text())
+    job["splits"]["test"] = "sea"
+    job["source"] = "licensed"  # read what was generated, generate nothing
+    with pytest.raises(UserError, match="no split 'sea'"):
+        prepare(job, Path("build/data/lab"))
+    assert {p.name: p.read_bytes() for p in Path("build/data/lab/test").iterdir()} == before
+    assert not Path("build/data/lab.part").exists()
+
+
+def test_shipped_weights_of_other_sizes_are_refused(run, monkeypatch):
+    monkeypatch.chdir(run)
+    path = Path("build/plan/tokenizer/t48.json")
+    job = json.loads(path.read_text())
+    job["weights"] = str(ROOT / "datasets/open/weights/tokenizer.safetensors")
+    with pytest.raises(UserError, match="was trained with.*this job asks for.*num_tokens"):
+        make_tokenizer(job, Path("build/data"), Path("build/x"), Path("build/scratch/x"))
+    assert not Path("build/x").exists()
+
+
+def test_a_published_backbone_is_imported(tmp_path):
+    """As profile paper does, on a small file with ViTPose's names."""
+    params, variants = read_yaml(ROOT / "params.yaml"), read_yaml(ROOT / "variants.yaml")
+    params["profile"] = "paper"
+    job = build_jobs(params, variants)["backbone/base.json"]
+    full = backbone_config(job)
+    assert full == VIT_H
+    job["image_size"] = [64, 48]
+    job["model"] |= {"dim": 32, "depth": 1, "heads": 2}
+    with pytest.raises(UserError, match="vitpose-h.pth does not exist"):
+        make_backbone(job | {"import": str(tmp_path / "vitpose-h.pth")}, tmp_path / "o", tmp_path)
+    assert not (tmp_path / "o").exists()
+    state = {
+        name.removeprefix("vit.").replace("norm.", "last_norm.", name.startswith("vit.norm.")): t
+        for name, t in ViTBackbone.from_config(backbone_config(job)).state_dict().items()
+    }
+    position = state["pos_embed"]
+    state["pos_embed"] = torch.cat([torch.zeros_like(position[:, :1]), position], 1)
+    torch.save(state, tmp_path / "small.pth")
+    make_backbone(job | {"import": str(tmp_path / "small.pth")}, tmp_path / "o", tmp_path)
+    tensors, config = load_weights(tmp_path / "o" / "backbone.safetensors")
+    imported = backbone_from_weights(tensors, config)
+    assert imported.config.patch_padding == 2 and imported.config.drop_path == 0.55
+    torch.testing.assert_close(
+        imported.vit.blocks[0].mlp.fc1.weight,
+        state["blocks.0.mlp.fc1.weight"],
+        rtol=1e-3,
+        atol=1e-4,
+    )
+
+
+def test_torchrun_starts_trainings_only(run, monkeypatch):
+    monkeypatch.chdir(run)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    result = CliRunner().invoke(cli, ["tables"])
+    assert result.exit_code == 2 and "without torchrun" in result.output
 
 
 def test_licensed_without_files_says_what_is_missing(tmp_path, monkeypatch):

@@ -28,7 +28,7 @@ def _changed(before, after):
 def test_sampling_iterations_touch_evaluations_and_tables_only(params, variants):
     before = build_jobs(params, variants)
     params["ugs"]["iters"] += 3
-    assert _changed(before, build_jobs(params, variants)) == {"evaluate/base.json", "tables.json"}
+    assert _changed(before, build_jobs(params, variants)) == {"evaluate/base.json"}
 
 
 def test_explicit_settings_win_over_params(params, variants):
@@ -101,6 +101,26 @@ def test_bad_params_are_one_sentence(params, edit, message):
             lambda p, v: v["evaluations"]["base"]["settings"].__setitem__("x", {"sets": ["sea"]}),
             "names the set 'sea'",
         ),
+        (
+            lambda p, v: v["evaluations"]["base"]["settings"]["cosine-1"]["ugs"].__setitem__(
+                "schedule", "cosin"
+            ),
+            "setting 'cosine-1'.*'cosin'",
+        ),
+        (
+            lambda p, v: v["evaluations"]["base"]["settings"]["refinement"].__setitem__(
+                "report", [0, 30]
+            ),
+            "reports step 30 and refines 20 steps",
+        ),
+        (
+            lambda p, v: v["profiles"]["mini"]["transformer"].__setitem__("reference", "keypoint"),
+            "reference 'keypoint'; choose one of learned, keypoints",
+        ),
+        (
+            lambda p, v: v["profiles"]["mini"]["transformer"].__setitem__("reference", "learned"),
+            "heatmap_weight 0.2 and no heatmaps",
+        ),
     ],
 )
 def test_unknown_variants_are_one_sentence(params, variants, edit, message):
@@ -128,3 +148,12 @@ def test_unreadable_yaml_is_one_sentence(tmp_path, content):
         path.write_text(content)
     with pytest.raises(UserError, match="params.yaml"):
         read_yaml(path)
+
+
+def test_licensed_human36m_is_tested_by_protocol_2_and_the_open_lab_by_all_cameras(
+    params, variants
+):
+    assert build_jobs(params, variants)["data/lab.json"]["splits"]["test"] == "test"
+    params["data"]["source"] = "licensed"
+    splits = build_jobs(params, variants)["data/lab.json"]["splits"]
+    assert splits == {"train": "train", "test": "test-p2"}

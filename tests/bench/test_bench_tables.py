@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from bench.plan import build_jobs, read_yaml
-from bench.tables import build_table, latex, load_metrics, wide, write_tables
+from bench.tables import _status, build_table, latex, load_metrics, wide, write_tables
 from genhmr.types import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -189,3 +189,36 @@ def test_wide_keeps_one_line_a_row(variants, job):
     )
     frame = wide(tidy, ["schedule", "ugs_iterations"])
     assert len(frame) == 18 and frame["schedule"].nunique() == 4
+
+
+def test_a_diverged_image_is_not_averaged_away(variants, job, build):
+    path = build / "evaluate" / "base" / "per_image.parquet"
+    frame = pd.read_parquet(path)
+    frame.loc[(frame["setting"] == "top-1") & (frame["key"] == "i2"), "mpjpe"] = np.nan
+    frame.to_parquet(path)
+    write_tables(variants, job, build, ROOT / "bench" / "reported", build)
+    compare = pd.read_csv(build / "compare" / "table12.csv")
+    first = compare[compare["row"] == "top_k=1"].set_index("metric")
+    assert first.loc["mpjpe", "rerun"].isna().all() and (first["n"] == 4).all()
+    assert first.loc["mve", "rerun"].notna().all()
+
+
+def test_status_names_every_reason(job):
+    licensed = job | {"source": "licensed", "profile": "paper", "shipped": [], "short": []}
+    one = {"tokens": 1, "codes": 1, "code_dim": 1}
+    assert _status(licensed | {"scale": one}, 5, "transformer/base") == "rerun"
+    assert _status(licensed | {"scale": one}, 0, "transformer/base") == "not run"
+    mini = licensed | {"shipped": ["transformer/base"]}
+    text = _status(mini, 5, "transformer/base")
+    assert text == "not comparable: weights of the open world, sizes scaled down"
+    assert "open world, sizes scaled down" in _status(job, 5, "transformer/base")
+
+
+@pytest.mark.parametrize("name", ["evaluate/base/timing.json"])
+def test_a_missing_file_is_one_sentence(variants, job, build, name):
+    (build / name).unlink()
+    with pytest.raises(UserError, match="timing.json is missing or damaged"):
+        write_tables(variants, job, build, ROOT / "bench" / "reported", build)
+    with pytest.raises(UserError, match="restore bench/reported"):
+        (build / name).write_text('{"aiti": {}}')
+        write_tables(variants, job, build, build, build)

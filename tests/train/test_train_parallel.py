@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from genhmr.train import parallel
+from genhmr.types import UserError
 
 SCRIPT = '''
 import sys
@@ -85,5 +86,5 @@ def test_streams_differ_by_every_number_of_their_place():
 
 def test_a_batch_that_cannot_be_shared_is_refused(monkeypatch):
     monkeypatch.setattr(parallel, "size", lambda: 2)
-    with pytest.raises(ValueError, match="7"):
+    with pytest.raises(UserError, match="7"):
         parallel.share(7)
