@@ -6,6 +6,7 @@ from genhmr.metrics.functional import (
     mpjpe,
     mve,
     pa_mpjpe,
+    pa_mve,
     similarity_align,
     similarity_transform,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "mpjpe",
     "mve",
     "pa_mpjpe",
+    "pa_mve",
     "protocol_for",
     "regressor_for",
     "similarity_align",

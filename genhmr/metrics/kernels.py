@@ -22,6 +22,7 @@ import numpy as np
 _FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
 _SWEEPS = 30  # a guard; five suffice in practice
 _EPS = 1e-300
+_RUN = 64  # points whose squares stay in the first-level cache
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -161,7 +162,7 @@ def aligned_distance(pred, gt, out):
 
 @numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=_FASTMATH)
 def rooted_distance(pred, gt, pred_root, gt_root, out):
-    """Mean distance of points taken relative to their roots, accumulated in float64.
+    """Mean distance of points taken relative to their roots, computed in float64.
 
     Args:
         pred, gt: (B, V, 3) float32 or float64, contiguous.
@@ -169,15 +170,25 @@ def rooted_distance(pred, gt, pred_root, gt_root, out):
         out: (B,) float64, in the unit of the input.
     """
     batch, points, _ = pred.shape
+    # Runs of coordinates are squared in order, which vectorises; only then three make a point.
+    square, shift = np.empty(3 * _RUN), np.empty(3 * _RUN)
     for n in range(batch):
-        dx = pred_root[n, 0] - gt_root[n, 0]
-        dy = pred_root[n, 1] - gt_root[n, 1]
-        dz = pred_root[n, 2] - gt_root[n, 2]
-        first, second = pred[n], gt[n]
+        for j in range(3 * _RUN):
+            shift[j] = pred_root[n, j % 3] - gt_root[n, j % 3]
+        first, second = pred[n].reshape(-1), gt[n].reshape(-1)
         total = 0.0
-        for j in range(points):
-            x = np.float64(first[j, 0]) - np.float64(second[j, 0]) - dx
-            y = np.float64(first[j, 1]) - np.float64(second[j, 1]) - dy
-            z = np.float64(first[j, 2]) - np.float64(second[j, 2]) - dz
-            total += math.sqrt(x * x + y * y + z * z)
+        runs = points // _RUN
+        for run in range(runs):
+            start = 3 * _RUN * run
+            for j in range(3 * _RUN):
+                d = np.float64(first[start + j]) - np.float64(second[start + j]) - shift[j]
+                square[j] = d * d
+            for j in range(_RUN):
+                total += math.sqrt(square[3 * j] + square[3 * j + 1] + square[3 * j + 2])
+        for point in range(_RUN * runs, points):
+            rest = 0.0
+            for c in range(3):
+                d = np.float64(first[3 * point + c]) - np.float64(second[3 * point + c]) - shift[c]
+                rest += d * d
+            total += math.sqrt(rest)
         out[n] = total / points

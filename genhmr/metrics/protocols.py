@@ -147,10 +147,8 @@ def evaluate_batch(
     pred_joints, pred_root = _joints_and_root(protocol, prediction, regressor)
     if truth is not None:
         gt_joints, gt_root = _joints_and_root(protocol, truth, regressor)
-        pred_vertices, gt_vertices = prediction.vertices, truth.vertices
-        if protocol.align_vertices:
-            pred_vertices, gt_vertices = pred_vertices - pred_root, gt_vertices - gt_root
-        mve = functional.mve(pred_vertices, gt_vertices)
+        roots = (pred_root, gt_root) if protocol.align_vertices else (None, None)
+        mve = functional.mve(prediction.vertices, truth.vertices, *roots)
     else:
         mve = torch.full((len(pred_joints),), torch.nan, dtype=torch.float64)
     if protocol.truth_joints == "spin24":

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 from scipy.spatial.transform import Rotation
 
-from genhmr.metrics import mpjpe, mve, pa_mpjpe, similarity_align, similarity_transform
+from genhmr.metrics import (
+    mpjpe,
+    mve,
+    pa_mpjpe,
+    pa_mve,
+    similarity_align,
+    similarity_transform,
+)
 
 
 def oracle_pa(pred: np.ndarray, gt: np.ndarray) -> float:
@@ -171,3 +178,82 @@ def test_nan_stays_in_its_row():
 def test_shapes_that_would_broadcast_are_refused(shapes):
     with pytest.raises(ValueError, match="expected two"):
         mpjpe(np.zeros(shapes[0]), np.zeros(shapes[1]))
+
+
+@pytest.mark.parametrize("kind", ["random", "mirrored", "flat", "collinear", "tiny", "nearly flat"])
+def test_the_kernel_agrees_with_the_batched_solution(kind):
+    """Two implementations that share nothing: Jacobi a sample, LAPACK's SVD a batch."""
+    rng = np.random.default_rng(11)
+    gt = 0.3 * rng.standard_normal((500, 14, 3))
+    pred = gt + 0.1 * rng.standard_normal(gt.shape)
+    if kind == "mirrored":
+        pred = pred * [-1, 1, 1]
+    elif kind == "flat":
+        pred[..., 2] = 0
+    elif kind == "collinear":
+        pred[..., 1:] = 0
+    elif kind == "tiny":
+        pred *= 1e-7
+    elif kind == "nearly flat":
+        pred[..., 1] *= 1e-10
+        gt[..., 0] *= 1e-10
+    expected = np.linalg.norm(similarity_align(pred, gt) - gt, axis=-1).mean(-1) * 1000
+    np.testing.assert_allclose(pa_mpjpe(pred, gt), expected, rtol=0, atol=1e-9)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**31), st.integers(1, 30), st.floats(1e-6, 1e6))
+def test_no_proper_similarity_beats_the_kernel(seed, joints, size):
+    """Extended precision: the residual of the best transform, by 60-digit arithmetic."""
+    import mpmath
+
+    rng = np.random.default_rng(seed)
+    pred, gt = size * rng.standard_normal((joints, 3)), rng.standard_normal((joints, 3))
+    with mpmath.workdps(60):
+        p, g = (mpmath.matrix((x).tolist()) for x in (pred, gt))
+        for m in (p, g):
+            for c in range(3):
+                mean = sum(m[j, c] for j in range(joints)) / joints
+                for j in range(joints):
+                    m[j, c] -= mean
+        k = g.T * p
+        u, s, v = mpmath.svd_r(k)
+        sign = 1 if mpmath.det(u) * mpmath.det(v) > 0 else -1
+        flip = mpmath.diag([1, 1, sign])
+        rotation = u * flip * v
+        spread = sum(x * x for x in p)
+        scale = (s[0] + s[1] + sign * s[2]) / spread if spread > 0 else 0
+        moved = scale * (p * rotation.T) - g
+        error = sum(
+            mpmath.sqrt(sum(moved[j, c] ** 2 for c in range(3))) for j in range(joints)
+        ) / joints
+        expected = float(1000 * error)
+    measured = pa_mpjpe(pred[None], gt[None])[0]
+    assert measured == pytest.approx(expected, rel=1e-9, abs=1e-9)
+
+
+@pytest.mark.parametrize("points", [1, 63, 64, 65, 200])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_roots_are_subtracted_inside(points, dtype):
+    rng = np.random.default_rng(points)
+    pred, gt = (rng.standard_normal((5, points, 3)).astype(dtype) for _ in range(2))
+    roots = rng.standard_normal((2, 5, 3))
+    gap = (pred.astype(np.float64) - roots[0][:, None]) - (
+        gt.astype(np.float64) - roots[1][:, None]
+    )
+    expected = 1000 * np.sqrt((gap**2).sum(-1)).mean(-1)
+    np.testing.assert_allclose(mve(pred, gt, *roots), expected, rtol=1e-12)
+    tensors = (torch.from_numpy(x) for x in (pred, gt, *roots))
+    np.testing.assert_allclose(mve(*tensors).numpy(), expected, rtol=1e-12)
+    backwards = mve(pred[::-1], gt[::-1], roots[0][::-1], roots[1][::-1])
+    np.testing.assert_array_equal(backwards[::-1], mve(pred, gt, *roots))
+    broken = pred.copy()
+    broken[2, points // 2, 1] = np.nan
+    assert np.isnan(mve(broken, gt, *roots)).tolist() == [False, False, True, False, False]
+
+
+def test_pa_mve_aligns_by_the_vertices():
+    rng = np.random.default_rng(3)
+    gt = rng.standard_normal((2, 80, 3))
+    turn = Rotation.from_rotvec([0.3, -1.0, 0.4]).as_matrix()
+    np.testing.assert_allclose(pa_mve(2.5 * gt @ turn.T + 1.0, gt), 0.0, atol=1e-9)
