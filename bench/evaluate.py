@@ -30,7 +30,8 @@ from genhmr.data.shards import ImageShard
 from genhmr.inference.predict import Prediction, sample_pose
 from genhmr.inference.refinement import refine_pose
 from genhmr.inference.timing import measure_aiti
-from genhmr.metrics import PEERS, Evaluator, protocol_for
+from genhmr.metrics import Evaluator, protocol_for
+from genhmr.metrics.presets import REFERENCE
 from genhmr.train.model_files import load_genhmr
 from genhmr.transformer.genhmr import GenHMR
 from genhmr.types import CropBatch
@@ -129,7 +130,7 @@ def _score_into(part: Path, job: Json, trained: Json, build: Path) -> None:
         groups = _unique({n: s for n, s in job["settings"].items() if role in s["sets"]})
         # SPIN's Human3.6M files may hold markers only: then SPIN's own evaluator is the protocol.
         marked = not shard.annotations["has_smpl"].all()
-        protocol = PEERS["spin-h36m"] if marked else protocol_for(dataset["kind"])
+        protocol = protocol_for(dataset["kind"], "spin" if marked else REFERENCE)
         scorer = Evaluator(protocol, bodies, device)
         chosen = {i * len(shard) // GALLERY_ROWS for i in range(GALLERY_ROWS)}
         gallery: list[Json] = []

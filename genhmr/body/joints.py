@@ -45,6 +45,12 @@ SPIN24_NAMES = LSP14_NAMES[:13] + (
     "REye", "LEar", "REar",
 )  # fmt: skip
 
+# The 19 joints that 4D-Humans' SMPL_to_J19 regresses from posed vertices, after its BODY_25.
+EXTRA19_NAMES = LSP14_NAMES[:12] + (
+    "NeckLSP", "HeadTop", "PelvisMPII", "ThoraxMPII", "SpineH36M", "JawH36M", "HeadH36M",
+)  # fmt: skip
+EXTRA19_TO_14 = (*range(13), 18)  # joints 25..37 and 43 of the 44 of HMR2.0's evaluator
+
 H36M_TO_14 = (6, 5, 4, 1, 2, 3, 16, 15, 14, 11, 12, 13, 8, 10)  # SPIN's H36M_TO_J14
 J24_TO_J14 = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 18)  # SPIN's J24_TO_J14
 

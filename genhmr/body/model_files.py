@@ -4,7 +4,8 @@ Two layouts are found in a folder:
 
 * open: ``{neutral,male,female}.npz`` and ``regressors.npz``;
 * licensed: ``SMPL_{NEUTRAL,MALE,FEMALE}`` or ``basicModel_{neutral,m,f}_lbs_10_207_0_v1.*``
-  as ``.pkl`` or ``.npz``, and ``J_regressor_h36m.npy``.
+  as ``.pkl`` or ``.npz``, ``J_regressor_h36m.npy`` and, for HMR2.0's protocol only,
+  ``SMPL_to_J19.pkl``.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Mapping
 import numpy as np
 
 from genhmr.body.arrays import as_float64, as_int64, load_npy, load_npz, not_smpl, take
-from genhmr.body.joints import H36M17_NAMES, NUM_VERTICES
+from genhmr.body.joints import EXTRA19_NAMES, H36M17_NAMES, NUM_VERTICES
 from genhmr.body.safe_pickle import load_pickle
 from genhmr.types import GENDERS, NUM_BETAS, NUM_JOINTS, UserError
 
@@ -62,12 +63,16 @@ class Bodies:
     Attributes:
         neutral, male, female: the bodies.
         regressor_h36m: (17, V) float64, rows as in ``joints.H36M17_NAMES`` (left leg first).
+        regressor_extra19: (19, V) float64, rows as in ``joints.EXTRA19_NAMES``, what HMR2.0's
+            evaluator reads; None where a licensed folder has no ``SMPL_to_J19.pkl``. The open
+            body's is put together from its other regressors (``open_extra19``).
     """
 
     neutral: BodyModelData
     male: BodyModelData
     female: BodyModelData
     regressor_h36m: np.ndarray
+    regressor_extra19: np.ndarray | None = None
 
     def get(self, gender: str) -> BodyModelData:
         """The body of "neutral", "male" or "female"; ValueError for another word."""
@@ -137,7 +142,7 @@ def load_bodies(folder: Path) -> Bodies:
         bodies = {g: load_body_model(folder / f"{g}.npz") for g in GENDERS}
         regressor_path = folder / "regressors.npz"
         content = load_npz(regressor_path)
-        for key in ("J_regressor_h36m", "h36m_names"):
+        for key in ("J_regressor_h36m", "h36m_names", "J_regressor_coco23", "coco_names"):
             if key not in content:
                 raise UserError(f"{regressor_path} lacks {key!r}; restore the shipped file.")
         regressor = take(regressor_path, content, "J_regressor_h36m")
@@ -148,17 +153,72 @@ def load_bodies(folder: Path) -> Bodies:
                 "restore the shipped file."
             )
         regressor = regressor[[names.index(name) for name in H36M17_NAMES]]
+        coco_names = [str(name) for name in take(regressor_path, content, "coco_names")]
+        coco = take(regressor_path, content, "J_regressor_coco23")
+        if len(coco) != len(coco_names) or coco.shape[1:] != regressor.shape[1:]:
+            raise UserError(f"{regressor_path}: J_regressor_coco23 does not fit its names.")
+        extra = open_extra19(regressor, dict(zip(coco_names, coco)))
     else:
         bodies = {g: load_body_model(_find_licensed(folder, g)) for g in GENDERS}
         regressor_path = folder / "J_regressor_h36m.npy"
         regressor = load_npy(regressor_path)
+        extra = _licensed_extra19(folder / "SMPL_to_J19.pkl")
     regressor = as_float64(regressor_path, "J_regressor_h36m", regressor)
     if regressor.shape != (len(H36M17_NAMES), NUM_VERTICES) or not np.isfinite(regressor).all():
         raise UserError(
             f"{regressor_path} must hold finite numbers of shape (17, {NUM_VERTICES}), "
             f"not {regressor.shape}; get the file from SPIN's data bundle."
         )
-    return Bodies(regressor_h36m=_left_leg_first(regressor, bodies["neutral"]), **bodies)
+    return Bodies(
+        regressor_h36m=_left_leg_first(regressor, bodies["neutral"]),
+        regressor_extra19=extra,
+        **bodies,
+    )
+
+
+def open_extra19(h36m: np.ndarray, coco: Mapping[str, np.ndarray]) -> np.ndarray:
+    """A stand-in for SMPL_to_J19 on the open body: COCO's limbs, Human3.6M's trunk and head.
+
+    Args:
+        h36m: (17, V), rows as in ``joints.H36M17_NAMES``.
+        coco: COCO keypoint name to (V,).
+
+    Returns:
+        (19, V) float64, rows as in ``joints.EXTRA19_NAMES``.
+    """
+    trunk = dict(zip(H36M17_NAMES, np.asarray(h36m, np.float64)))
+
+    def middle(*names: str) -> np.ndarray:
+        return np.mean([np.asarray(coco[name], np.float64) for name in names], axis=0)
+
+    rows = {
+        f"{side[0].upper()}{part.capitalize()}": middle(f"{side}_{part}")
+        for side in ("left", "right")
+        for part in ("ankle", "knee", "hip", "wrist", "elbow", "shoulder")
+    }
+    rows |= {
+        "NeckLSP": trunk["Neck"],
+        "HeadTop": trunk["HeadTop"],
+        "PelvisMPII": middle("left_hip", "right_hip"),
+        "ThoraxMPII": middle("left_shoulder", "right_shoulder"),
+        "SpineH36M": trunk["Spine"],
+        "JawH36M": trunk["Nose"],
+        "HeadH36M": (trunk["Nose"] + trunk["HeadTop"]) / 2,
+    }
+    return np.stack([rows[name] for name in EXTRA19_NAMES])
+
+
+def _licensed_extra19(path: Path) -> np.ndarray | None:
+    """SMPL_to_J19.pkl of 4D-Humans' data bundle; None where it is not there."""
+    if not path.exists():
+        return None
+    regressor = as_float64(path, "SMPL_to_J19", load_pickle(path))
+    if regressor.shape != (len(EXTRA19_NAMES), NUM_VERTICES) or not np.isfinite(regressor).all():
+        raise UserError(
+            f"{path} must hold finite numbers of shape (19, {NUM_VERTICES}), not "
+            f"{regressor.shape}; get the file from 4D-Humans' data bundle."
+        )
+    return regressor
 
 
 def export_smpl_pickle(body: BodyModelData, path: Path) -> None:

@@ -1,7 +1,7 @@
 """Errors of body estimates: pure functions, streaming accumulators, named protocols."""
 
 from genhmr.metrics.accumulators import MeanAccumulator
-from genhmr.metrics.evaluator import Evaluator
+from genhmr.metrics.evaluator import BodyPoser, Evaluator, SharedEvaluator
 from genhmr.metrics.functional import (
     mpjpe,
     mve,
@@ -10,26 +10,23 @@ from genhmr.metrics.functional import (
     similarity_align,
     similarity_transform,
 )
-from genhmr.metrics.protocols import (
-    GENHMR,
-    PEERS,
-    Protocol,
-    evaluate_batch,
-    protocol_for,
-    regressor_for,
-)
+from genhmr.metrics.presets import PRESETS, kind_of, presets_for, protocol_for
+from genhmr.metrics.protocols import Protocol, evaluate_batch, regressor_for
 
 __all__ = [
-    "GENHMR",
-    "PEERS",
+    "PRESETS",
+    "BodyPoser",
     "Evaluator",
     "MeanAccumulator",
     "Protocol",
+    "SharedEvaluator",
     "evaluate_batch",
+    "kind_of",
     "mpjpe",
     "mve",
     "pa_mpjpe",
     "pa_mve",
+    "presets_for",
     "protocol_for",
     "regressor_for",
     "similarity_align",

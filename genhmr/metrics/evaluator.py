@@ -1,8 +1,8 @@
-"""From SMPL parameters to errors: poses both bodies as a protocol asks, then measures them."""
+"""From SMPL parameters to errors: poses both bodies as protocols ask, then measures them."""
 
 from __future__ import annotations
 
-from typing import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -13,12 +13,153 @@ from genhmr.metrics.protocols import Protocol, evaluate_batch, regressor_for
 from genhmr.types import BodyOutput
 
 
+class BodyPoser:
+    """Poses the three bodies; a layer is made when its gender first appears.
+
+    Args:
+        bodies: the three bodies.
+        device: where they are posed.
+    """
+
+    def __init__(self, bodies: Bodies, device: torch.device | str = "cpu") -> None:
+        self.device = torch.device(device)
+        self._bodies = bodies
+        self._layers: dict[str, SMPL] = {}
+
+    @torch.no_grad()
+    def pose(self, pose: Tensor, betas: Tensor, gender: str = "neutral") -> BodyOutput:
+        """Bodies of one gender; pose (B, 24, 3, 3), betas (B, 10)."""
+        if gender not in self._layers:  # a layer takes 20 MB; many sets need only one
+            self._layers[gender] = SMPL(self._bodies.get(gender)).to(self.device)
+        return self._layers[gender](pose.to(self.device), betas.to(self.device))
+
+    @torch.no_grad()
+    def pose_gendered(self, pose: Tensor, betas: Tensor, genders: Sequence[str]) -> BodyOutput:
+        """Each item with the body of its gender ("neutral", "male" or "female")."""
+        genders = list(genders)
+        if len(genders) != len(pose):
+            raise ValueError(f"{len(genders)} genders for {len(pose)} poses")
+        kinds = sorted(set(genders))
+        if len(kinds) == 1:
+            return self.pose(pose, betas, kinds[0])
+        parts, rows = [], []
+        for gender in kinds:
+            chosen = [row for row, value in enumerate(genders) if value == gender]
+            rows += chosen
+            parts.append(self.pose(pose[chosen], betas[chosen], gender))
+        back = torch.from_numpy(np.argsort(rows)).to(self.device)
+        return BodyOutput(
+            vertices=torch.cat([part.vertices for part in parts])[back],
+            joints=torch.cat([part.joints for part in parts])[back],
+        )
+
+
+class SharedEvaluator:
+    """Measures the same predictions under several protocols; every body is posed once.
+
+    Args:
+        protocols: name to choices.
+        bodies: the three bodies and the regressors.
+        device: where the bodies are posed.
+
+    Raises:
+        UserError: a protocol's regressor is not among the body files.
+    """
+
+    def __init__(
+        self,
+        protocols: Mapping[str, Protocol],
+        bodies: Bodies,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.protocols = dict(protocols)
+        self.poser = BodyPoser(bodies, device)
+        self.device = self.poser.device
+        shared: dict[str, Tensor | None] = {}
+        for protocol in self.protocols.values():
+            if protocol.joints not in shared:
+                matrix = regressor_for(protocol, bodies)
+                shared[protocol.joints] = (
+                    None if matrix is None else torch.from_numpy(matrix).float().to(self.device)
+                )
+        self._regressors = shared
+
+    def __call__(
+        self,
+        pred_pose: Tensor,
+        pred_betas: Tensor,
+        gt_pose: Tensor | None,
+        gt_betas: Tensor | None,
+        genders: Sequence[str],
+        joints_3d: Tensor | None = None,
+    ) -> dict[str, dict[str, np.ndarray]]:
+        """Measure a batch.
+
+        Args:
+            pred_pose: (B, 24, 3, 3).
+            pred_betas: (B, 10).
+            gt_pose: (B, 24, 3, 3) or None where the set has only marker joints.
+            gt_betas: (B, 10) or None likewise.
+            genders: B words, "neutral", "male" or "female".
+            joints_3d: (B, 24, 4), see :func:`genhmr.metrics.protocols.evaluate_batch`.
+
+        Returns:
+            Protocol to metrics, see :func:`genhmr.metrics.protocols.evaluate_batch`.
+        """
+        truth = None
+        if gt_pose is not None and gt_betas is not None:
+            truth = self.pose_truth(gt_pose, gt_betas, genders)
+        return self.measure(self.poser.pose(pred_pose, pred_betas), truth, joints_3d)
+
+    def pose_truth(
+        self, pose: Tensor, betas: Tensor, genders: Sequence[str]
+    ) -> dict[str, BodyOutput]:
+        """The ground-truth bodies that the protocols need, by ``truth_body``.
+
+        Posed once, they serve many predictions.
+
+        Args:
+            pose: (B, 24, 3, 3).
+            betas: (B, 10).
+            genders: B words, "neutral", "male" or "female".
+        """
+        wanted = {protocol.truth_body for protocol in self.protocols.values()}
+        truth = {}
+        if "gendered" in wanted:
+            truth["gendered"] = self.poser.pose_gendered(pose, betas, genders)
+        if "neutral" in wanted:
+            same = truth and set(genders) == {"neutral"}
+            truth["neutral"] = truth["gendered"] if same else self.poser.pose(pose, betas)
+        return truth
+
+    @torch.no_grad()
+    def measure(
+        self,
+        prediction: BodyOutput,
+        truth: Mapping[str, BodyOutput] | None,
+        joints_3d: Tensor | None = None,
+    ) -> dict[str, dict[str, np.ndarray]]:
+        """Measure a posed prediction against :meth:`pose_truth`'s bodies."""
+        if joints_3d is not None:
+            joints_3d = joints_3d.to(self.device)
+        return {
+            name: evaluate_batch(
+                protocol,
+                prediction,
+                None if truth is None else truth[protocol.truth_body],
+                self._regressors[protocol.joints],
+                joints_3d,
+            )
+            for name, protocol in self.protocols.items()
+        }
+
+
 class Evaluator:
-    """Poses prediction and ground truth as a protocol asks and measures them.
+    """``SharedEvaluator`` for one protocol.
 
     Args:
         protocol: the choices.
-        bodies: the three bodies and the regressor.
+        bodies: the three bodies and the regressors.
         device: where the bodies are posed.
     """
 
@@ -26,15 +167,8 @@ class Evaluator:
         self, protocol: Protocol, bodies: Bodies, device: torch.device | str = "cpu"
     ) -> None:
         self.protocol = protocol
-        self.device = torch.device(device)
-        self._bodies = bodies
-        self._layers: dict[str, SMPL] = {}
-        regressor = regressor_for(protocol, bodies)
-        self._regressor = (
-            None if regressor is None else torch.from_numpy(regressor).float().to(self.device)
-        )
+        self._shared = SharedEvaluator({"": protocol}, bodies, device)
 
-    @torch.no_grad()
     def __call__(
         self,
         pred_pose: Tensor,
@@ -44,69 +178,22 @@ class Evaluator:
         genders: Sequence[str],
         joints_3d: Tensor | None = None,
     ) -> dict[str, np.ndarray]:
-        """Measure a batch.
+        """See :class:`SharedEvaluator`."""
+        return self._shared(pred_pose, pred_betas, gt_pose, gt_betas, genders, joints_3d)[""]
 
-        Args:
-            pred_pose: (B, 24, 3, 3).
-            pred_betas: (B, 10).
-            gt_pose: (B, 24, 3, 3) or None where the set has only marker joints.
-            gt_betas: (B, 10) or None likewise.
-            genders: B words, "neutral", "male" or "female".
-            joints_3d: (B, 24, 4), see :func:`evaluate_batch`.
+    def pose_truth(
+        self, pose: Tensor, betas: Tensor, genders: Sequence[str]
+    ) -> dict[str, BodyOutput]:
+        """See :meth:`SharedEvaluator.pose_truth`."""
+        return self._shared.pose_truth(pose, betas, genders)
 
-        Returns:
-            See :func:`evaluate_batch`.
-        """
-        truth = None
-        if gt_pose is not None and gt_betas is not None:
-            truth = self.pose_truth(gt_pose, gt_betas, genders)
-        return self.measure(pred_pose, pred_betas, truth, joints_3d)
-
-    @torch.no_grad()
-    def pose_truth(self, pose: Tensor, betas: Tensor, genders: Sequence[str]) -> BodyOutput:
-        """The protocol's ground-truth bodies; posed once, they serve many predictions.
-
-        Args:
-            pose: (B, 24, 3, 3).
-            betas: (B, 10).
-            genders: B words, "neutral", "male" or "female".
-        """
-        if self.protocol.truth_body == "neutral":
-            genders = ["neutral"] * len(pose)
-        return self._pose_gendered(pose, betas, list(genders))
-
-    @torch.no_grad()
     def measure(
         self,
         pred_pose: Tensor,
         pred_betas: Tensor,
-        truth: BodyOutput | None,
+        truth: Mapping[str, BodyOutput] | None,
         joints_3d: Tensor | None = None,
     ) -> dict[str, np.ndarray]:
         """Measure predictions (B, 24, 3, 3), (B, 10) against :meth:`pose_truth`'s bodies."""
-        prediction = self._pose("neutral", pred_pose, pred_betas)
-        if joints_3d is not None:
-            joints_3d = joints_3d.to(self.device)
-        return evaluate_batch(self.protocol, prediction, truth, self._regressor, joints_3d)
-
-    def _pose(self, gender: str, pose: Tensor, betas: Tensor) -> BodyOutput:
-        if gender not in self._layers:  # a layer takes 20 MB; many sets need only one
-            self._layers[gender] = SMPL(self._bodies.get(gender)).to(self.device)
-        return self._layers[gender](pose.to(self.device), betas.to(self.device))
-
-    def _pose_gendered(self, pose: Tensor, betas: Tensor, genders: list[str]) -> BodyOutput:
-        if len(genders) != len(pose):
-            raise ValueError(f"{len(genders)} genders for {len(pose)} poses")
-        kinds = sorted(set(genders))
-        if len(kinds) == 1:
-            return self._pose(kinds[0], pose, betas)
-        parts, rows = [], []
-        for gender in kinds:
-            chosen = [row for row, value in enumerate(genders) if value == gender]
-            rows += chosen
-            parts.append(self._pose(gender, pose[chosen], betas[chosen]))
-        back = torch.from_numpy(np.argsort(rows)).to(self.device)
-        return BodyOutput(
-            vertices=torch.cat([part.vertices for part in parts])[back],
-            joints=torch.cat([part.joints for part in parts])[back],
-        )
+        prediction = self._shared.poser.pose(pred_pose, pred_betas)
+        return self._shared.measure(prediction, truth, joints_3d)[""]

@@ -1,28 +1,34 @@
-"""Named evaluation protocols: which joints, which root, whose body.
+"""An evaluation protocol: which joints, which root, whose body, which frames.
 
 The field's evaluators disagree in small choices that move MPJPE by several millimetres, which is
-why published numbers do not reproduce. Here every choice is data. :data:`GENHMR` holds the
-reference protocol of each data set; :data:`PEERS` the choices of other evaluators, so that a
-number can be recomputed their way. ProHMR, HMR2.0, TokenHMR and ScoreHMR on 3DPW are not among
-them: their 44 joints need a licensed regressor (SMPL_to_J19).
+why published numbers do not reproduce. Here every choice is data; ``genhmr.metrics.presets`` names
+the combinations in use.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Mapping
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from genhmr.body import Bodies
-from genhmr.body.joints import H36M17_NAMES, H36M_TO_14, J24_TO_J14, LSP14_NAMES, SPIN24_NAMES
+from genhmr.body.joints import (
+    EXTRA19_NAMES,
+    EXTRA19_TO_14,
+    H36M17_NAMES,
+    H36M_TO_14,
+    J24_TO_J14,
+    LSP14_NAMES,
+    SPIN24_NAMES,
+)
 from genhmr.metrics import functional
 from genhmr.types import BodyOutput, UserError
 
-JOINTS = ("h36m14", "h36m17", "smpl24", "smpl24_regressed")
+JOINTS = ("h36m14", "h36m17", "extra14", "smpl24", "smpl24_regressed")
 ROOTS = ("pelvis", "mean_of_hips", "vertex_centroid")
+AGGREGATES = ("frames", "sequences")
 
 
 @dataclass(frozen=True)
@@ -30,25 +36,29 @@ class Protocol:
     """One way to turn two bodies into MPJPE, PA-MPJPE and MVE.
 
     Attributes:
-        name: what is printed beside the number.
         joints: "h36m14" or "h36m17", regressed from posed vertices with J_regressor_h36m;
-            "smpl24", the kinematic joints; "smpl24_regressed", posed vertices through the neutral
-            body's J_regressor.
-        root: "pelvis" (joint 0 of the 17 or 24), "mean_of_hips", or "vertex_centroid".
+            "extra14", 14 of the 19 that SMPL_to_J19 regresses; "smpl24", the kinematic joints;
+            "smpl24_regressed", posed vertices through the neutral body's J_regressor.
+        root: "pelvis" (joint 0 of the 17 or 24, PelvisMPII of the 19), "mean_of_hips", or
+            "vertex_centroid".
         truth_body: "gendered" (the record's own body) or "neutral".
         truth_joints: "body" (from the posed ground-truth mesh) or "spin24" (the markers that
             SPIN's npz files carry; 14 joints only).
         align_vertices: whether MVE is taken relative to the root.
+        frames: the split of the data set's reader, which holds the frame filter: 3DPW keeps
+            ``campose_valid``, EMDB ``good_frames_mask``, Human3.6M the cameras of P1 or P2.
+        aggregate: what the printed mean is over: "frames", or "sequences" (mean of their means).
 
     The prediction is always posed with the neutral body.
     """
 
-    name: str
     joints: str
     root: str
     truth_body: str = "gendered"
     truth_joints: str = "body"
     align_vertices: bool = True
+    frames: str = "test"
+    aggregate: str = "frames"
 
     def __post_init__(self) -> None:
         choices = (
@@ -56,69 +66,52 @@ class Protocol:
             (self.root, ROOTS),
             (self.truth_body, ("gendered", "neutral")),
             (self.truth_joints, ("body", "spin24")),
+            (self.aggregate, AGGREGATES),
         )
         for value, allowed in choices:
             if value not in allowed:
-                raise ValueError(f"protocol {self.name}: {value!r} is not one of {allowed}")
-        if self.truth_joints == "spin24":
-            if self.joints != "h36m14" or self.root == "vertex_centroid":
-                raise ValueError(f"protocol {self.name}: spin24 ground truth needs h36m14 joints")
+                raise ValueError(f"{value!r} is not one of {allowed}")
+        fourteen = self.joints in ("h36m14", "extra14")
+        if self.truth_joints == "spin24" and (not fourteen or self.root == "vertex_centroid"):
+            raise ValueError("spin24 ground truth needs 14 joints and a root among them")
 
     def describe(self) -> str:
         """One line for the caption of a table."""
         return (
-            f"{self.name}: joints {self.joints}, root {self.root}, ground-truth body "
-            f"{self.truth_body}, ground-truth joints {self.truth_joints}, "
-            f"MVE {'root-aligned' if self.align_vertices else 'not aligned'}"
+            f"joints {self.joints}, root {self.root}, ground-truth body {self.truth_body}, "
+            f"ground-truth joints {self.truth_joints}, "
+            f"MVE {'root-aligned' if self.align_vertices else 'not aligned'}, "
+            f"frames {self.frames}, mean over {self.aggregate}"
         )
 
 
-_LAB = Protocol("genhmr-lab", "h36m14", "pelvis")
-_WILD = Protocol("genhmr-wild", "h36m14", "pelvis")
-_EXTREME = Protocol("genhmr-extreme", "smpl24", "mean_of_hips")
-_MOCAP = Protocol("genhmr-mocap", "smpl24", "pelvis", truth_body="neutral")
-
-# The reference protocol by data set; an open set has the protocol of the set whose role it plays.
-GENHMR: Mapping[str, Protocol] = {
-    "open-lab": _LAB,
-    "open-wild": _WILD,
-    "open-extreme": _EXTREME,
-    "open-mocap": _MOCAP,
-    "open-yoga": _MOCAP,
-    "h36m": _LAB,
-    "3dpw": _WILD,
-    "emdb": _EXTREME,
-    "amass": _MOCAP,
-    "moyo": _MOCAP,
+# Of each joint set: the pelvis, the two hips and the joints that count, as rows of the full set.
+_H36M_HIPS = (H36M17_NAMES.index("LHip"), H36M17_NAMES.index("RHip"))
+_EXTRA_HIPS = (EXTRA19_NAMES.index("LHip"), EXTRA19_NAMES.index("RHip"))
+_PLACES = {
+    "h36m14": (0, _H36M_HIPS, H36M_TO_14),
+    "h36m17": (0, _H36M_HIPS, tuple(range(17))),
+    "extra14": (EXTRA19_NAMES.index("PelvisMPII"), _EXTRA_HIPS, EXTRA19_TO_14),
+    "smpl24": (0, (1, 2), tuple(range(24))),
+    "smpl24_regressed": (0, (1, 2), tuple(range(24))),
 }
-
-PEERS: Mapping[str, Protocol] = {
-    protocol.name: protocol
-    for protocol in (
-        Protocol("spin-h36m", "h36m14", "pelvis", truth_joints="spin24"),
-        Protocol("spin-3dpw", "h36m14", "pelvis"),
-        Protocol("pare-3dpw", "h36m14", "pelvis", truth_body="neutral", align_vertices=False),
-        Protocol("fastmetro-3dpw", "h36m14", "pelvis", truth_body="neutral"),
-        Protocol("bedlam-3dpw", "h36m14", "pelvis"),  # CameraHMR's too
-        Protocol("wham-3dpw", "h36m14", "mean_of_hips"),  # GVHMR's and PromptHMR's too
-        Protocol("mega-3dpw", "h36m17", "vertex_centroid"),  # VQ-HPS's too
-        Protocol("emdb-official", "smpl24", "mean_of_hips"),  # WHAM's too
-        Protocol("tokenhmr-emdb", "smpl24_regressed", "mean_of_hips"),  # CameraHMR, GVHMR too
-    )
-}
-
-
-def protocol_for(dataset: str) -> Protocol:
-    """The reference protocol of a data set; UserError for a name that has none."""
-    if dataset not in GENHMR:
-        raise UserError(f"{dataset!r} has no evaluation protocol; use one of {sorted(GENHMR)}.")
-    return GENHMR[dataset]
 
 
 def regressor_for(protocol: Protocol, bodies: Bodies) -> np.ndarray | None:
-    """The matrix that the protocol applies to posed vertices, (17, V) or (24, V), or None."""
+    """The matrix that the protocol applies to posed vertices, (17 or 19 or 24, V), or None.
+
+    Raises:
+        UserError: the protocol's regressor is not among the body files.
+    """
     if protocol.joints == "smpl24":
         return None
+    if protocol.joints == "extra14":
+        if bodies.regressor_extra19 is None:
+            raise UserError(
+                "datasets/body has no SMPL_to_J19.pkl, which the protocols of HMR2.0 and TokenHMR "
+                "need: take it from 4D-Humans' data bundle, or choose another protocol."
+            )
+        return bodies.regressor_extra19
     if protocol.joints == "smpl24_regressed":
         return bodies.neutral.J_regressor
     return bodies.regressor_h36m
@@ -153,10 +146,10 @@ def evaluate_batch(
         mve = torch.full((len(pred_joints),), torch.nan, dtype=torch.float64)
     if protocol.truth_joints == "spin24":
         if joints_3d is None:
-            raise ValueError(f"protocol {protocol.name} needs joints_3d")
+            raise ValueError("this protocol needs joints_3d")
         gt_joints, gt_root = _spin_joints_and_root(protocol, joints_3d)
     elif truth is None:
-        raise ValueError(f"protocol {protocol.name} needs a ground-truth body")
+        raise ValueError("this protocol needs a ground-truth body")
     errors = {
         "mpjpe": functional.mpjpe(pred_joints - pred_root, gt_joints - gt_root),
         "pa_mpjpe": functional.pa_mpjpe(pred_joints, gt_joints),
@@ -170,16 +163,14 @@ def _joints_and_root(
 ) -> tuple[Tensor, Tensor]:
     """The evaluated joints (B, J, 3) and the root (B, 1, 3) of one body."""
     full = body.joints if protocol.joints == "smpl24" else regressor @ body.vertices
-    h36m = protocol.joints.startswith("h36m")
+    pelvis, hips, chosen = _PLACES[protocol.joints]
     if protocol.root == "pelvis":
-        root = full[:, :1]
+        root = full[:, [pelvis]]
     elif protocol.root == "mean_of_hips":
-        hips = [H36M17_NAMES.index("LHip"), H36M17_NAMES.index("RHip")] if h36m else [1, 2]
-        root = full[:, hips].mean(1, keepdim=True)
+        root = full[:, list(hips)].mean(1, keepdim=True)
     else:
         root = body.vertices.mean(1, keepdim=True)
-    joints = full[:, list(H36M_TO_14)] if protocol.joints == "h36m14" else full
-    return joints, root
+    return full[:, list(chosen)], root
 
 
 def _spin_joints_and_root(protocol: Protocol, joints_3d: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from genhmr.body import SMPL, axis_angle_to_matrix, load_bodies
-from genhmr.body.joints import H36M17_NAMES, SPIN24_NAMES
-from genhmr.metrics import GENHMR, PEERS, Evaluator, Protocol, protocol_for
+from genhmr.body.joints import EXTRA19_NAMES, H36M17_NAMES, LSP14_NAMES, SPIN24_NAMES
+from genhmr.metrics import PRESETS, Evaluator, Protocol, SharedEvaluator, presets_for, protocol_for
 from genhmr.types import UserError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -52,12 +52,18 @@ def by_hand(bodies, layers, sample, row, gender, joints, root, centre_vertices=T
             "h36m14": [h36m[i] for i, n in enumerate(H36M17_NAMES)
                        if n not in ("Pelvis", "Spine", "Nose")],
             "h36m17": list(h36m),
+            "extra14": [bodies.regressor_extra19[i] @ vertices
+                        for i, n in enumerate(EXTRA19_NAMES) if n in LSP14_NAMES[:12]]
+            + [bodies.regressor_extra19[EXTRA19_NAMES.index(n)] @ vertices
+               for n in ("NeckLSP", "HeadH36M")],
             "smpl24": list(kinematic),
             "smpl24_regressed": list(bodies.neutral.J_regressor @ vertices),
         }[joints]  # fmt: skip
         hips = [named["LHip"], named["RHip"]] if joints.startswith("h36m") else places[1:3]
         origin = {
-            "pelvis": named["Pelvis"] if joints.startswith("h36m") else places[0],
+            "pelvis": named["Pelvis"] if joints.startswith("h36m")
+            else bodies.regressor_extra19[EXTRA19_NAMES.index("PelvisMPII")] @ vertices
+            if joints == "extra14" else places[0],
             "mean_of_hips": (hips[0] + hips[1]) / 2,
             "vertex_centroid": vertices.mean(0),
         }[root]
@@ -70,14 +76,17 @@ def by_hand(bodies, layers, sample, row, gender, joints, root, centre_vertices=T
 
 
 CASES = {
-    "lab": (GENHMR["open-lab"], "h36m14", "pelvis", GENDERS, True),
-    "wild": (GENHMR["open-wild"], "h36m14", "pelvis", GENDERS, True),
-    "extreme": (GENHMR["open-extreme"], "smpl24", "mean_of_hips", GENDERS, True),
-    "mocap": (GENHMR["open-mocap"], "smpl24", "pelvis", ["neutral"] * 4, True),
-    "pare": (PEERS["pare-3dpw"], "h36m14", "pelvis", ["neutral"] * 4, False),
-    "wham": (PEERS["wham-3dpw"], "h36m14", "mean_of_hips", GENDERS, True),
-    "mega": (PEERS["mega-3dpw"], "h36m17", "vertex_centroid", GENDERS, True),
-    "tokenhmr": (PEERS["tokenhmr-emdb"], "smpl24_regressed", "mean_of_hips", GENDERS, True),
+    "lab": (protocol_for("open-lab"), "h36m14", "pelvis", GENDERS, True),
+    "wild": (protocol_for("open-wild"), "h36m14", "pelvis", GENDERS, True),
+    "extreme": (protocol_for("open-extreme"), "smpl24", "mean_of_hips", GENDERS, True),
+    "mocap": (protocol_for("open-mocap"), "smpl24", "pelvis", ["neutral"] * 4, True),
+    "pare": (protocol_for("3dpw", "pare"), "h36m14", "pelvis", ["neutral"] * 4, False),
+    "hmr2": (protocol_for("3dpw", "hmr2"), "extra14", "pelvis", GENDERS, True),
+    "wham": (protocol_for("3dpw", "wham"), "h36m14", "mean_of_hips", GENDERS, True),
+    "mega": (protocol_for("3dpw", "mega"), "h36m17", "vertex_centroid", GENDERS, True),
+    "tokenhmr": (
+        protocol_for("emdb", "tokenhmr"), "smpl24_regressed", "mean_of_hips", GENDERS, True,
+    ),
 }
 
 
@@ -98,20 +107,21 @@ def test_protocol_measures_what_it_says(bodies, layers, sample, case):
 
 def test_perfect_prediction_has_no_error(bodies, sample):
     # One of each kind: joint set and root are all that can go wrong here.
-    kinds = {(p.joints, p.root): p for p in PEERS.values() if p.truth_joints == "body"}
-    assert len(kinds) == 5
+    everything = [p for kinds in PRESETS.values() for p in kinds.values()]
+    kinds = {(p.joints, p.root): p for p in everything if p.truth_joints == "body"}
+    assert len(kinds) == 7
     for protocol in kinds.values():
         found = Evaluator(protocol, bodies)(*sample[2:], *sample[2:], ["neutral"] * 4)
         for name, values in found.items():
-            np.testing.assert_allclose(values, 0, atol=1e-3, err_msg=f"{protocol.name} {name}")
+            np.testing.assert_allclose(values, 0, atol=1e-3, err_msg=f"{protocol} {name}")
 
 
 def test_choices_that_make_published_numbers_differ_do_differ(bodies, sample):
     mean = {
-        name: Evaluator(PEERS[name], bodies)(*sample, GENDERS)["mpjpe"].mean()
-        for name in ("spin-3dpw", "fastmetro-3dpw", "wham-3dpw", "mega-3dpw")
+        name: Evaluator(protocol_for("3dpw", name), bodies)(*sample, GENDERS)["mpjpe"].mean()
+        for name in ("spin", "hmr2", "fastmetro", "wham", "mega")
     }
-    assert len({round(value, 2) for value in mean.values()}) == 4
+    assert len({round(value, 2) for value in mean.values()}) == 5
 
 
 def spin_markers(bodies, layer, pose, betas) -> torch.Tensor:
@@ -129,14 +139,14 @@ def spin_markers(bodies, layer, pose, betas) -> torch.Tensor:
 def test_marker_joints_give_the_same_error_as_the_body_they_came_from(bodies, layers, sample):
     pred_pose, pred_betas, gt_pose, gt_betas = sample
     markers = spin_markers(bodies, layers["neutral"], gt_pose, gt_betas)
-    from_body = Evaluator(GENHMR["h36m"], bodies)(*sample, ["neutral"] * 4)
-    evaluator = Evaluator(PEERS["spin-h36m"], bodies)
+    from_body = Evaluator(protocol_for("h36m"), bodies)(*sample, ["neutral"] * 4)
+    evaluator = Evaluator(protocol_for("h36m", "spin"), bodies)
     found = evaluator(pred_pose, pred_betas, None, None, ["neutral"] * 4, markers)
     np.testing.assert_allclose(found["mpjpe"], from_body["mpjpe"], atol=2e-3)
     np.testing.assert_allclose(found["pa_mpjpe"], from_body["pa_mpjpe"], atol=2e-3)
     assert np.isnan(found["mve"]).all()
-    hips = dataclasses.replace(PEERS["spin-h36m"], root="mean_of_hips")
-    reference = dataclasses.replace(GENHMR["h36m"], root="mean_of_hips")
+    hips = dataclasses.replace(protocol_for("h36m", "spin"), root="mean_of_hips")
+    reference = dataclasses.replace(protocol_for("h36m"), root="mean_of_hips")
     np.testing.assert_allclose(
         Evaluator(hips, bodies)(*sample, ["neutral"] * 4, markers)["mpjpe"],
         Evaluator(reference, bodies)(*sample, ["neutral"] * 4)["mpjpe"],
@@ -147,11 +157,11 @@ def test_marker_joints_give_the_same_error_as_the_body_they_came_from(bodies, la
 def test_missing_ground_truth_and_wrong_lengths_are_refused(bodies, sample):
     pred = sample[:2]
     with pytest.raises(ValueError, match="needs joints_3d"):
-        Evaluator(PEERS["spin-h36m"], bodies)(*sample, GENDERS)
+        Evaluator(protocol_for("h36m", "spin"), bodies)(*sample, GENDERS)
     with pytest.raises(ValueError, match="needs a ground-truth body"):
-        Evaluator(GENHMR["3dpw"], bodies)(*pred, None, None, GENDERS)
+        Evaluator(protocol_for("3dpw"), bodies)(*pred, None, None, GENDERS)
     with pytest.raises(ValueError, match="3 genders for 4 poses"):
-        Evaluator(GENHMR["3dpw"], bodies)(*sample, GENDERS[:3])
+        Evaluator(protocol_for("3dpw"), bodies)(*sample, GENDERS[:3])
 
 
 def test_protocols_are_data():
@@ -159,10 +169,41 @@ def test_protocols_are_data():
     with pytest.raises(UserError, match="'coco' has no evaluation protocol"):
         protocol_for("coco")
     with pytest.raises(ValueError, match="'joint0' is not one of"):
-        Protocol("broken", "h36m14", "joint0")
+        Protocol("h36m14", "joint0")
     with pytest.raises(ValueError, match="spin24 ground truth needs"):
-        Protocol("broken", "smpl24", "pelvis", truth_joints="spin24")
+        Protocol("smpl24", "pelvis", truth_joints="spin24")
     with pytest.raises(dataclasses.FrozenInstanceError):
         protocol_for("3dpw").root = "mean_of_hips"
+    with pytest.raises(UserError, match="'hmr2' is not defined on emdb; choose genhmr, tokenhmr"):
+        protocol_for("emdb", "hmr2")
+    on_the_lab = {"genhmr", "spin", "hmr2", "bedlam", "h36m-p1", "h36m-p2"}
+    assert set(presets_for("open-lab")) == on_the_lab
     line = protocol_for("emdb").describe()
     assert "smpl24" in line and "mean_of_hips" in line and "gendered" in line
+
+
+def test_hmr2_without_its_regressor_is_one_sentence(bodies):
+    licensed = dataclasses.replace(bodies, regressor_extra19=None)
+    with pytest.raises(UserError, match="SMPL_to_J19.pkl"):
+        Evaluator(protocol_for("3dpw", "hmr2"), licensed)
+
+
+def test_the_open_stand_in_for_smpl_to_j19_lies_where_its_names_say(bodies):
+    """Rest pose of the open body: left is +x, up is +y."""
+    places = dict(zip(EXTRA19_NAMES, bodies.regressor_extra19 @ bodies.neutral.v_template))
+    np.testing.assert_allclose(bodies.regressor_extra19.sum(1), 1.0, atol=1e-3)
+    for part in ("Ankle", "Knee", "Hip", "Wrist", "Elbow", "Shoulder"):
+        left, right = places[f"L{part}"], places[f"R{part}"]
+        assert left[0] > 0.03 and abs(left[0] + right[0]) < 0.02 and abs(left[1] - right[1]) < 0.02
+    heights = [places[n][1] for n in ("LAnkle", "LKnee", "PelvisMPII", "ThoraxMPII", "HeadTop")]
+    assert heights == sorted(heights)
+
+
+def test_several_protocols_share_the_posed_bodies_and_change_nothing(bodies, sample):
+    protocols = {n: p for n, p in presets_for("3dpw").items()}
+    found = SharedEvaluator(protocols, bodies)(*sample, GENDERS)
+    assert set(found) == set(protocols)
+    for name, protocol in protocols.items():
+        alone = Evaluator(protocol, bodies)(*sample, GENDERS)
+        for metric, values in alone.items():
+            np.testing.assert_array_equal(found[name][metric], values)
