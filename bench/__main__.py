@@ -172,5 +172,28 @@ def figures() -> None:
         draw_figures(job, BUILD / "evaluate" / "base", RESULTS / "figures")
 
 
+@cli.command()
+@click.argument("predictions", type=click.Path(path_type=Path))
+@click.option("--dataset", required=True, help="3dpw, emdb, h36m, or an open set such as open-wild")
+@click.option("--protocol", "protocols", multiple=True, default=("genhmr",), show_default=True,
+              help="a preset, repeatable, or all")
+@click.option("--against", type=click.Path(path_type=Path), help="a second file, compared in pairs")
+@click.option("--joints", help="what the column `joints` holds, for example h36m14")
+@click.option("--out", type=click.Path(path_type=Path), help="folder of the result")
+def score(
+    predictions: Path,
+    dataset: str,
+    protocols: tuple[str, ...],
+    against: Path | None,
+    joints: str | None,
+    out: Path | None,
+) -> None:
+    """Score the predictions of any method under named protocols (docs/predictions.md)."""
+    from bench.score import run
+
+    target = out or RESULTS / "scores" / f"{predictions.stem}-{dataset}"
+    run(predictions, dataset, protocols, against, joints, target)
+
+
 if __name__ == "__main__":
     cli(prog_name="python -m bench")

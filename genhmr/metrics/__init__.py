@@ -3,15 +3,24 @@
 from genhmr.metrics.accumulators import MeanAccumulator
 from genhmr.metrics.evaluator import BodyPoser, Evaluator, SharedEvaluator
 from genhmr.metrics.functional import (
+    best_of,
     mpjpe,
     mve,
     pa_mpjpe,
     pa_mve,
+    pck,
     similarity_align,
     similarity_transform,
 )
 from genhmr.metrics.presets import PRESETS, kind_of, presets_for, protocol_for
-from genhmr.metrics.protocols import Protocol, evaluate_batch, regressor_for
+from genhmr.metrics.protocols import (
+    Protocol,
+    evaluate_batch,
+    evaluate_joints,
+    regressor_for,
+    root_of,
+)
+from genhmr.metrics.temporal import acceleration_error
 
 __all__ = [
     "PRESETS",
@@ -20,15 +29,20 @@ __all__ = [
     "MeanAccumulator",
     "Protocol",
     "SharedEvaluator",
+    "acceleration_error",
+    "best_of",
     "evaluate_batch",
+    "evaluate_joints",
     "kind_of",
     "mpjpe",
     "mve",
     "pa_mpjpe",
     "pa_mve",
+    "pck",
     "presets_for",
     "protocol_for",
     "regressor_for",
+    "root_of",
     "similarity_align",
     "similarity_transform",
 ]

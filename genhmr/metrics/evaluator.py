@@ -9,7 +9,12 @@ import torch
 from torch import Tensor
 
 from genhmr.body import SMPL, Bodies
-from genhmr.metrics.protocols import Protocol, evaluate_batch, regressor_for
+from genhmr.metrics.protocols import (
+    Protocol,
+    evaluate_batch,
+    evaluate_joints,
+    regressor_for,
+)
 from genhmr.types import BodyOutput
 
 
@@ -146,6 +151,26 @@ class SharedEvaluator:
             name: evaluate_batch(
                 protocol,
                 prediction,
+                None if truth is None else truth[protocol.truth_body],
+                self._regressors[protocol.joints],
+                joints_3d,
+            )
+            for name, protocol in self.protocols.items()
+        }
+
+
+    @torch.no_grad()
+    def measure_joints(
+        self,
+        joints: Tensor,
+        truth: Mapping[str, BodyOutput] | None,
+        joints_3d: Tensor | None = None,
+    ) -> dict[str, dict[str, np.ndarray]]:
+        """Measure predicted joints, of the one set that all the protocols evaluate."""
+        return {
+            name: evaluate_joints(
+                protocol,
+                joints.to(self.device),
                 None if truth is None else truth[protocol.truth_body],
                 self._regressors[protocol.joints],
                 joints_3d,

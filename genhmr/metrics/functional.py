@@ -109,6 +109,40 @@ def pa_mve(pred_vertices: Array, gt_vertices: Array) -> Array:
     return pa_mpjpe(pred_vertices, gt_vertices)
 
 
+def pck(
+    pred: np.ndarray, gt: np.ndarray, confidence: np.ndarray, scale: np.ndarray, threshold: float
+) -> np.ndarray:
+    """Share of correct 2D keypoints (Yang and Ramanan 2013): nearer than ``threshold * scale``.
+
+    Args:
+        pred, gt: (B, K, 2) in one unit.
+        confidence: (B, K), a keypoint counts where it is above 0.
+        scale: (B,) size of the person in that unit, for example the side of the box.
+        threshold: fraction of the size, for example 0.05.
+
+    Returns:
+        (B,) float64 in [0, 1]; NaN where no keypoint counts.
+    """
+    counts = np.asarray(confidence) > 0
+    gap = np.asarray(pred, np.float64) - np.asarray(gt, np.float64)
+    distance = np.linalg.norm(np.where(counts[..., None], gap, 0.0), axis=-1)
+    hits = (distance <= threshold * np.asarray(scale, np.float64)[:, None]) & counts
+    number = counts.sum(-1)
+    return np.where(number > 0, hits.sum(-1) / np.maximum(number, 1), np.nan)
+
+
+def best_of(errors: np.ndarray) -> np.ndarray:
+    """Smallest error among the hypotheses, the convention of probabilistic methods.
+
+    Args:
+        errors: (B, K) of K hypotheses each.
+
+    Returns:
+        (B,); NaN where any hypothesis is NaN: one that diverged must not pass unseen.
+    """
+    return np.asarray(errors, np.float64).min(1)
+
+
 def similarity_align(pred: Array, gt: Array) -> Array:
     """The prediction moved onto the ground truth by :func:`similarity_transform`.
 

@@ -137,9 +137,9 @@ def evaluate_batch(
         ``mpjpe``, ``pa_mpjpe`` and ``mve``, each (B,) float64 millimetres; ``mve`` is NaN where
         ``truth`` is None.
     """
-    pred_joints, pred_root = _joints_and_root(protocol, prediction, regressor)
+    pred_joints, pred_root = joints_and_root(protocol, prediction, regressor)
     if truth is not None:
-        gt_joints, gt_root = _joints_and_root(protocol, truth, regressor)
+        gt_joints, gt_root = joints_and_root(protocol, truth, regressor)
         roots = (pred_root, gt_root) if protocol.align_vertices else (None, None)
         mve = functional.mve(prediction.vertices, truth.vertices, *roots)
     else:
@@ -147,7 +147,7 @@ def evaluate_batch(
     if protocol.truth_joints == "spin24":
         if joints_3d is None:
             raise ValueError("this protocol needs joints_3d")
-        gt_joints, gt_root = _spin_joints_and_root(protocol, joints_3d)
+        gt_joints, gt_root = spin_joints_and_root(protocol, joints_3d)
     elif truth is None:
         raise ValueError("this protocol needs a ground-truth body")
     errors = {
@@ -158,7 +158,7 @@ def evaluate_batch(
     return {name: values.cpu().numpy() for name, values in errors.items()}
 
 
-def _joints_and_root(
+def joints_and_root(
     protocol: Protocol, body: BodyOutput, regressor: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """The evaluated joints (B, J, 3) and the root (B, 1, 3) of one body."""
@@ -173,7 +173,7 @@ def _joints_and_root(
     return full[:, list(chosen)], root
 
 
-def _spin_joints_and_root(protocol: Protocol, joints_3d: Tensor) -> tuple[Tensor, Tensor]:
+def spin_joints_and_root(protocol: Protocol, joints_3d: Tensor) -> tuple[Tensor, Tensor]:
     """The same of SPIN's 24 ground-truth joints."""
     joints = joints_3d[:, list(J24_TO_J14), :3]
     if protocol.root == "pelvis":
@@ -182,3 +182,44 @@ def _spin_joints_and_root(protocol: Protocol, joints_3d: Tensor) -> tuple[Tensor
         hips = [LSP14_NAMES.index("LHip"), LSP14_NAMES.index("RHip")]
         root = joints[:, hips].mean(1, keepdim=True)
     return joints, root
+
+
+def evaluate_joints(
+    protocol: Protocol,
+    joints: Tensor,
+    truth: BodyOutput | None,
+    regressor: Tensor | None,
+    joints_3d: Tensor | None = None,
+) -> dict[str, np.ndarray]:
+    """``evaluate_batch`` for a method that predicts the evaluated joints and no body.
+
+    Args:
+        protocol: the choices; its root must lie among the joints (``root_of``).
+        joints: (B, J, 3) metres, the protocol's joint set.
+        truth, regressor, joints_3d: as :func:`evaluate_batch`.
+
+    Returns:
+        ``mpjpe``, ``pa_mpjpe`` and ``mve``, which is NaN.
+    """
+    if protocol.truth_joints == "spin24":
+        gt_joints, gt_root = spin_joints_and_root(protocol, joints_3d)
+    else:
+        gt_joints, gt_root = joints_and_root(protocol, truth, regressor)
+    places = root_of(protocol)
+    if places is None:
+        raise ValueError(f"the root {protocol.root} is not among the joints {protocol.joints}")
+    root = joints[:, list(places)].mean(1, keepdim=True)
+    return {
+        "mpjpe": functional.mpjpe(joints - root, gt_joints - gt_root).cpu().numpy(),
+        "pa_mpjpe": functional.pa_mpjpe(joints, gt_joints).cpu().numpy(),
+        "mve": np.full(len(joints), np.nan),
+    }
+
+
+def root_of(protocol: Protocol) -> tuple[int, ...] | None:
+    """The evaluated joints whose mean is the root; None where it is not among them."""
+    pelvis, hips, chosen = _PLACES[protocol.joints]
+    wanted = {"pelvis": (pelvis,), "mean_of_hips": hips}.get(protocol.root)
+    if wanted is None or not set(wanted) <= set(chosen):
+        return None
+    return tuple(chosen.index(joint) for joint in wanted)

@@ -119,7 +119,7 @@ def test_bad_params_are_one_sentence(params, edit, message):
         ),
         (
             lambda p, v: v["profiles"]["mini"]["transformer"].__setitem__("reference", "learned"),
-            "heatmap_weight 0.2 and no heatmaps",
+            "heatmap_weight 0.2 and no keypoints",
         ),
     ],
 )

@@ -1,0 +1,338 @@
+"""Predictions of any method, as docs/predictions.md describes them: reading, checking, joining.
+
+A file from outside is not trusted: no pickles, and every claim it makes is checked before the
+first number is computed.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from genhmr.body import axis_angle_to_matrix
+from genhmr.types import NUM_BETAS, NUM_JOINTS, UserError
+
+# What `joints` may be, by the joint set of the protocols, with its number of joints.
+JOINT_SETS = {"h36m14": 14, "h36m17": 17, "extra14": 14, "smpl24": 24, "smpl24_regressed": 24}
+LARGEST_BODY = 4.0  # metres; what is larger was not written in metres
+GUIDE = "see docs/predictions.md"
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """N predictions; exactly one of ``pose``, ``vertices`` and ``joints`` is there.
+
+    Attributes:
+        path: where they were read.
+        names: (N,) str, a frame key or an image name each.
+        by: "key" or "imgname".
+        person: (N,) int index of the person in an image, or None.
+        sample: (N,) int index among the hypotheses for a frame, or None for one each.
+        pose: (N, 24, 3, 3) float32, with ``betas`` (N, 10) float32.
+        vertices: (N, V, 3) float32 metres.
+        joints: (N, J, 3) float32 metres, of ``joint_set``.
+    """
+
+    path: Path
+    names: np.ndarray
+    by: str
+    person: np.ndarray | None
+    sample: np.ndarray | None
+    pose: Tensor | None = None
+    betas: Tensor | None = None
+    vertices: np.ndarray | None = None
+    joints: np.ndarray | None = None
+    joint_set: str | None = None
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def _columns(path: Path) -> dict[str, np.ndarray]:
+    """All arrays of an npz, or all columns of a parquet with lists stacked."""
+    try:
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as arrays:
+                return {name: arrays[name] for name in arrays.files}
+        if path.suffix in (".parquet", ".pq"):
+            frame = pd.read_parquet(path)
+            return {str(name): _stacked(frame[name]) for name in frame.columns}
+    except FileNotFoundError as error:
+        raise UserError(f"{path} does not exist.") from error
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f"{path} cannot be read ({str(error).splitlines()[0]}): save plain arrays, text as "
+            f"str and not as object ({GUIDE})."
+        ) from error
+    raise UserError(f"{path} is neither .npz nor .parquet ({GUIDE}).")
+
+
+def _stacked(column: pd.Series) -> np.ndarray:
+    if column.dtype != object or not len(column) or isinstance(column.iloc[0], str):
+        return column.to_numpy()
+    return np.array([_nested(value) for value in column])
+
+
+def _nested(value: Any) -> Any:
+    """Parquet returns lists of lists as arrays of arrays."""
+    if isinstance(value, np.ndarray) and value.dtype == object:
+        return [_nested(item) for item in value]
+    return value
+
+
+def _numbers(path: Path, columns: dict[str, np.ndarray], name: str, count: int) -> np.ndarray:
+    """One column as float32, finite and with N rows."""
+    try:
+        array = np.asarray(columns[name], np.float32)
+    except (ValueError, TypeError) as error:
+        raise UserError(
+            f"{path}: '{name}' does not hold numbers in one shape ({GUIDE})."
+        ) from error
+    if array.ndim == 0 or len(array) != count:
+        raise UserError(f"{path}: '{name}' has shape {array.shape}, {count} rows are expected.")
+    finite = np.isfinite(array.reshape(count, -1)).all(1)
+    if not finite.all():
+        row = int(np.flatnonzero(~finite)[0])
+        raise UserError(
+            f"{path}: '{name}' holds NaN or infinity in {int((~finite).sum())} rows, first in row "
+            f"{row}: leave those frames out, they are then reported as missing."
+        )
+    return array
+
+
+def _rotations(path: Path, array: np.ndarray, name: str, joints: tuple[int, ...]) -> np.ndarray:
+    """Axis-angle (N, 3J), (N, J, 3) or matrices (N, J, 3, 3) -> (N, J, 3, 3) float32."""
+    count = len(array)
+    flat = array.reshape(count, -1)
+    for number in joints:
+        if array.shape[-2:] == (3, 3) and array.ndim >= 3 and flat.shape[1] == 9 * number:
+            matrices = flat.reshape(count, number, 3, 3)
+            gram = np.einsum("njik,njil->njkl", matrices, matrices)
+            off = np.abs(gram - np.eye(3, dtype=np.float32)).max()
+            if off > 0.02 or (np.linalg.det(matrices) < 0).any():
+                raise UserError(
+                    f"{path}: '{name}' holds matrices that are no rotations (off by {off:.2g})."
+                )
+            return matrices
+        if flat.shape[1] == 3 * number and array.ndim <= 3:
+            vectors = torch.from_numpy(np.ascontiguousarray(flat.reshape(count, number, 3)))
+            return axis_angle_to_matrix(vectors).numpy()
+    wanted = " or ".join(str(number) for number in joints)
+    raise UserError(
+        f"{path}: '{name}' has shape {array.shape}; axis-angle or rotation matrices of {wanted} "
+        f"joints are expected ({GUIDE})."
+    )
+
+
+def _pose(path: Path, columns: dict[str, np.ndarray], count: int) -> Tensor:
+    """(N, 24, 3, 3) from ``pose``, or from ``global_orient`` and ``body_pose``."""
+    if "pose" in columns:
+        return torch.from_numpy(
+            _rotations(path, _numbers(path, columns, "pose", count), "pose", (NUM_JOINTS,))
+        )
+    root = _rotations(
+        path, _numbers(path, columns, "global_orient", count), "global_orient", (1,)
+    )
+    body = _numbers(path, columns, "body_pose", count)
+    body = _rotations(path, body, "body_pose", (NUM_JOINTS - 1, NUM_JOINTS - 3))
+    hands = NUM_JOINTS - 1 - body.shape[1]  # SMPL-H and SMPL-X bodies end at the wrists
+    rest = np.broadcast_to(np.eye(3, dtype=np.float32), (count, hands, 3, 3))
+    return torch.from_numpy(np.concatenate([root, body, rest], 1))
+
+
+def _points(
+    path: Path, columns: dict[str, np.ndarray], name: str, count: int, wanted: int
+) -> np.ndarray:
+    """(N, wanted, 3) in metres."""
+    array = _numbers(path, columns, name, count)
+    if array.shape[1:] != (wanted, 3):
+        raise UserError(f"{path}: '{name}' has shape {array.shape}, (N, {wanted}, 3) is expected.")
+    extent = np.ptp(array, axis=1).max(-1)
+    typical = float(np.median(extent))
+    if typical > LARGEST_BODY:
+        unit = "millimetres" if typical > 100 else "another unit than metres"
+        raise UserError(
+            f"{path}: '{name}' spans {typical:.4g} per body, so it seems to be in {unit}: "
+            "write metres."
+        )
+    if typical < 0.02:
+        raise UserError(
+            f"{path}: '{name}' spans {typical:.4g} per body: write metres, not normalised or "
+            "kilometre coordinates."
+        )
+    return array
+
+
+def _integers(path: Path, columns: dict[str, np.ndarray], name: str, count: int):
+    if name not in columns:
+        return None
+    array = _numbers(path, columns, name, count)
+    if array.ndim != 1 or (array != np.round(array)).any() or (array < 0).any():
+        raise UserError(f"{path}: '{name}' must hold {count} whole numbers from 0.")
+    return array.astype(np.int64)
+
+
+def read_predictions(path: Path, joint_set: str | None, num_vertices: int) -> Predictions:
+    """Reads and checks a file of predictions.
+
+    Args:
+        path: ``.npz`` or ``.parquet``.
+        joint_set: what the column ``joints`` holds, a key of ``JOINT_SETS``; None where there is
+            no such column.
+        num_vertices: V of the body.
+
+    Raises:
+        UserError: anything that would make a number mean something else than it says.
+    """
+    path = Path(path)
+    columns = _columns(path)
+    by = next((name for name in ("key", "imgname") if name in columns), None)
+    if by is None:
+        raise UserError(f"{path} has neither 'key' nor 'imgname' to tell the frames ({GUIDE}).")
+    names = np.asarray(columns[by])
+    if names.ndim != 1 or names.dtype.kind not in "UOT" or not len(names):
+        raise UserError(f"{path}: '{by}' must be a list of names, one a prediction.")
+    names, count = names.astype(str), len(names)
+    common = {
+        "path": path,
+        "names": names,
+        "by": by,
+        "person": _integers(path, columns, "person", count),
+        "sample": _integers(path, columns, "sample", count),
+    }
+    has_pose = "pose" in columns or {"global_orient", "body_pose"} <= set(columns)
+    kinds = [has_pose, "vertices" in columns, "joints" in columns]
+    if sum(kinds) != 1:
+        raise UserError(
+            f"{path} must hold one of: 'global_orient' with 'body_pose' and 'betas', 'pose' with "
+            f"'betas', 'vertices', or 'joints'; it holds {', '.join(sorted(columns))} ({GUIDE})."
+        )
+    if has_pose:
+        if "betas" not in columns:
+            raise UserError(f"{path} has a pose and no 'betas' (N, {NUM_BETAS}).")
+        betas = _numbers(path, columns, "betas", count)
+        if betas.ndim != 2 or betas.shape[1] < NUM_BETAS:
+            raise UserError(f"{path}: 'betas' has shape {betas.shape}, (N, 10) is expected.")
+        shape = torch.from_numpy(np.ascontiguousarray(betas[:, :NUM_BETAS]))
+        return Predictions(**common, pose=_pose(path, columns, count), betas=shape)
+    if "vertices" in columns:
+        return Predictions(
+            **common, vertices=_points(path, columns, "vertices", count, num_vertices)
+        )
+    if joint_set not in JOINT_SETS:
+        raise UserError(
+            f"{path} holds joints: say which with --joints, one of {', '.join(JOINT_SETS)}."
+        )
+    points = _points(path, columns, "joints", count, JOINT_SETS[joint_set])
+    return Predictions(**common, joints=points, joint_set=joint_set)
+
+
+@dataclass(frozen=True)
+class Match:
+    """Which prediction belongs to which frame of the ground truth.
+
+    Attributes:
+        rows: (T, K) row of the predictions for frame t and hypothesis k.
+        frames: (T,) frames of the ground truth that have predictions, in its order.
+        missing: keys of the frames without one.
+        unknown: names of predictions that no frame has.
+    """
+
+    rows: np.ndarray
+    frames: np.ndarray
+    missing: list[str]
+    unknown: list[str]
+
+
+def _tail(path: str, parts: int) -> str:
+    return "/".join(path.replace("\\", "/").split("/")[-parts:])
+
+
+def _frames_by_image(images: list[str]) -> dict[str, list[int]]:
+    """Path tails of two components or more -> frames of the one image they name."""
+    owners: dict[str, set[str]] = {}
+    frames: dict[str, list[int]] = {}
+    for frame, image in enumerate(images):
+        for parts in range(2, image.count("/") + 2):
+            tail = _tail(image, parts)
+            owners.setdefault(tail, set()).add(image)
+            frames.setdefault(tail, []).append(frame)
+    return {tail: found for tail, found in frames.items() if len(owners[tail]) == 1}
+
+
+def match_frames(found: Predictions, keys: list[str], images: list[str]) -> Match:
+    """Joins predictions and ground truth by name; their order does not matter.
+
+    Args:
+        found: the predictions.
+        keys: of the frames, ``<sequence>/<frame>/<person>``.
+        images: of the frames, paths relative to the data set; an image name of a prediction may
+            have other folders in front, its last two components or more must agree.
+
+    Raises:
+        UserError: a frame is predicted twice, hypotheses are incomplete, an image shows several
+            people and no ``person`` tells which, or no name is known.
+    """
+    if found.by == "key":
+        index = {key: [frame] for frame, key in enumerate(keys)}
+        lookup = index.get
+    else:
+        tails = _frames_by_image(images)
+
+        def lookup(name: str) -> list[int] | None:
+            longest = name.replace("\\", "/").count("/") + 1
+            tried = (tails.get(_tail(name, parts)) for parts in range(longest, 1, -1))
+            return next((frames for frames in tried if frames), None)
+
+    table: dict[int, dict[int, int]] = {}
+    unknown = []
+    for row, name in enumerate(found.names):
+        frames = lookup(str(name))
+        if frames is None:
+            unknown.append(str(name))
+            continue
+        if len(frames) > 1:
+            if found.person is None:
+                raise UserError(
+                    f"{found.path}: {name} shows {len(frames)} people: add a column 'person' with "
+                    f"their numbers, or use 'key' (here {keys[frames[0]]})."
+                )
+            wanted = str(found.person[row])
+            frames = [frame for frame in frames if keys[frame].rsplit("/", 1)[1] == wanted]
+            if not frames:
+                unknown.append(f"{name} person {wanted}")
+                continue
+        sample = 0 if found.sample is None else int(found.sample[row])
+        known = table.setdefault(frames[0], {})
+        if sample in known:
+            again = "" if found.sample is None else f" and sample {sample}"
+            raise UserError(
+                f"{found.path}: frame {keys[frames[0]]}{again} is predicted twice (rows "
+                f"{known[sample]} and {row}): keep one, or number hypotheses in 'sample'."
+            )
+        known[sample] = row
+    if not table:
+        raise UserError(
+            f"{found.path}: no {found.by} is known to the ground truth; the file has "
+            f"'{found.names[0]}', the ground truth has "
+            f"'{keys[0] if found.by == 'key' else images[0]}'."
+        )
+    hypotheses = max(len(known) for known in table.values())
+    for frame, known in table.items():
+        if set(known) != set(range(hypotheses)):
+            raise UserError(
+                f"{found.path}: frame {keys[frame]} has the hypotheses {sorted(known)}, others "
+                f"have {hypotheses}: every frame needs 'sample' 0 to {hypotheses - 1}."
+            )
+    frames = np.array(sorted(table), np.int64)
+    rows = np.array([[table[f][k] for k in range(hypotheses)] for f in frames], np.int64)
+    have = set(table)
+    missing = [key for frame, key in enumerate(keys) if frame not in have]
+    return Match(rows, frames, missing, unknown)

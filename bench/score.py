@@ -1,0 +1,411 @@
+"""`python -m bench score`: trusted numbers for the predictions of any method.
+
+Predictions are joined to the ground truth by name, posed and measured under one or several named
+protocols, and written as per-frame parquet with a summary. Everything is checked before the first
+number is computed, and nothing is written unless all of it could be.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from bench.intervals import Interval, bootstrap
+from bench.predictions import Predictions, match_frames, read_predictions
+from bench.stage import whole_folder
+from genhmr.body import Bodies, axis_angle_to_matrix
+from genhmr.body.model_files import load_bodies
+from genhmr.data.readers import read_images
+from genhmr.metrics import (
+    Protocol,
+    SharedEvaluator,
+    best_of,
+    kind_of,
+    presets_for,
+    root_of,
+)
+from genhmr.types import BodyOutput, PersonFrame, UserError
+
+METRICS = ("mpjpe", "pa_mpjpe", "mve")
+BATCH = 256
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The frames of one split of a data set.
+
+    Attributes:
+        keys: T frame keys, ``<sequence>/<frame>/<person>``.
+        images: T image paths relative to the data set.
+        pose: (T, 24, 3) float32 axis-angle.
+        betas: (T, 10) float32.
+        genders: T words.
+        joints_3d: (T, 24, 4) float32, SPIN's ``S``.
+        has_smpl: (T,) bool.
+    """
+
+    keys: list[str]
+    images: list[str]
+    pose: np.ndarray
+    betas: np.ndarray
+    genders: list[str]
+    joints_3d: np.ndarray
+    has_smpl: np.ndarray
+
+
+def read_truth(kind: str, root: Path, split: str, bodies: Bodies) -> Truth:
+    """Reads the ground truth; no image is opened.
+
+    Raises:
+        UserError: the data set is missing, damaged or empty.
+    """
+    if kind not in ("3dpw", "emdb", "h36m"):
+        raise UserError(f"'{kind}' has no images to predict from: choose 3dpw, emdb or h36m.")
+    if not root.is_dir():
+        role = {"3dpw": "wild", "emdb": "extreme", "h36m": "lab"}[kind]
+        remedy = (
+            f"generate it with `python -m bench plan && python -m bench data {role}`"
+            if root.name.startswith("open-")
+            else "unpack the release there (see datasets/raw/README.md)"
+        )
+        raise UserError(f"{root} is missing: {remedy}.")
+    frames: list[PersonFrame] = list(read_images(kind, root, split, bodies))
+    if not frames:
+        raise UserError(f"{root} has no frames in the split '{split}'.")
+    pose = np.stack([frame.pose for frame in frames])
+    betas = np.stack([frame.betas for frame in frames])
+    known = np.isfinite(pose).all((1, 2)) & np.isfinite(betas).all(1)
+    return Truth(
+        keys=[frame.key for frame in frames],
+        images=[frame.image.relative_to(root).as_posix() for frame in frames],
+        pose=np.nan_to_num(pose),
+        betas=np.nan_to_num(betas),
+        genders=[frame.gender for frame in frames],
+        joints_3d=np.stack([frame.joints_3d for frame in frames]),
+        has_smpl=known,
+    )
+
+
+def choose_protocols(dataset: str, names: tuple[str, ...]) -> dict[str, Protocol]:
+    """The named protocols of a data set; "all" stands for every one that covers it.
+
+    Raises:
+        UserError: an unknown name, or protocols that need different frames.
+    """
+    known = presets_for(dataset)
+    wanted = list(known) if ALL in names else list(dict.fromkeys(names))
+    for name in wanted:
+        if name not in known:
+            raise UserError(
+                f"protocol '{name}' is not defined on {dataset}; choose {', '.join(known)} or all."
+            )
+    return {name: known[name] for name in wanted}
+
+
+def _usable(
+    protocols: dict[str, Protocol], found: Predictions, truth: Truth, bodies: Bodies
+) -> tuple[dict[str, Protocol], dict[str, str]]:
+    """Protocols that these predictions and this ground truth allow, and why the others not."""
+    good: dict[str, Protocol] = {}
+    why: dict[str, str] = {}
+    for name, protocol in protocols.items():
+        if protocol.truth_joints == "body" and not truth.has_smpl.all():
+            why[name] = "the ground truth has no SMPL parameters"
+        elif protocol.truth_joints == "spin24" and not (truth.joints_3d[:, :13, 3] > 0).all():
+            why[name] = "the ground truth has no marker joints"
+        elif found.joints is not None and protocol.joints != found.joint_set:
+            why[name] = f"it needs the joints {protocol.joints}, the file has {found.joint_set}"
+        elif found.joints is not None and root_of(protocol) is None:
+            why[name] = f"its root, {protocol.root}, is not among the joints of the file"
+        elif found.vertices is not None and protocol.joints == "smpl24":
+            why[name] = "kinematic joints need pose and betas, the file has vertices"
+        elif protocol.joints == "extra14" and bodies.regressor_extra19 is None:
+            why[name] = "datasets/body has no SMPL_to_J19.pkl"
+        else:
+            good[name] = protocol
+    return good, why
+
+
+def _measure(
+    protocols: dict[str, Protocol],
+    found: Predictions,
+    truth: Truth,
+    frames: np.ndarray,
+    rows: np.ndarray,
+    bodies: Bodies,
+) -> dict[str, dict[str, np.ndarray]]:
+    """Metrics (T, K) of every protocol, for K hypotheses of T frames."""
+    evaluator = SharedEvaluator(protocols, bodies)
+    errors = {p: {m: np.full(rows.shape, np.nan) for m in METRICS} for p in protocols}
+    bar = tqdm(total=rows.size, desc="score", unit="frame", mininterval=2, delay=2)
+    for start in range(0, len(frames), BATCH):
+        chunk = slice(start, start + BATCH)
+        at = frames[chunk]
+        posed = None
+        if truth.has_smpl.all():
+            pose = axis_angle_to_matrix(torch.from_numpy(truth.pose[at]))
+            genders = [truth.genders[i] for i in at]
+            posed = evaluator.pose_truth(pose, torch.from_numpy(truth.betas[at]), genders)
+        markers = torch.from_numpy(truth.joints_3d[at])
+        for k in range(rows.shape[1]):
+            own = rows[chunk, k]
+            if found.joints is not None:
+                joints = torch.from_numpy(found.joints[own])
+                measured = evaluator.measure_joints(joints, posed, markers)
+            elif found.pose is not None:
+                body = evaluator.poser.pose(found.pose[own], found.betas[own])
+                measured = evaluator.measure(body, posed, markers)
+            else:
+                vertices = torch.from_numpy(found.vertices[own])
+                body = BodyOutput(vertices, vertices.new_full((len(own), 24, 3), torch.nan))
+                measured = evaluator.measure(body, posed, markers)
+            for protocol, metrics in measured.items():
+                for name, values in metrics.items():
+                    errors[protocol][name][chunk, k] = values
+            bar.update(len(own))
+    bar.close()
+    return errors
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The result of one file of predictions.
+
+    Attributes:
+        frames: one line a frame and protocol: ``protocol, key, sequence, mpjpe, pa_mpjpe, mve``
+            in millimetres; of several hypotheses the best, metric by metric.
+        protocols: what was measured.
+        left_out: protocol to the reason why it could not be.
+        total: frames of the ground truth, by protocol.
+        missing: keys without a prediction, by protocol.
+        unknown: names of predictions that no frame has.
+        hypotheses: K.
+    """
+
+    frames: pd.DataFrame
+    protocols: dict[str, Protocol]
+    left_out: dict[str, str]
+    total: dict[str, int]
+    missing: dict[str, list[str]]
+    unknown: list[str]
+    hypotheses: int
+
+
+def score(
+    path: Path,
+    dataset: str,
+    names: tuple[str, ...],
+    root: Path,
+    bodies: Bodies,
+    joint_set: str | None = None,
+) -> Scores:
+    """Scores a file of predictions under one or several protocols.
+
+    Args:
+        path: ``.npz`` or ``.parquet``, see docs/predictions.md.
+        dataset: a kind ("3dpw", "emdb", "h36m") or the open set in its role.
+        names: presets, or "all".
+        root: folder of the data set.
+        bodies: body models.
+        joint_set: of the column ``joints``.
+
+    Raises:
+        UserError: unknown names, bad files, no common frame, or no protocol that fits the file.
+    """
+    protocols = choose_protocols(dataset, names)
+    found = read_predictions(path, joint_set, len(bodies.neutral.v_template))
+    tables, used, left_out, total, missing = [], {}, {}, {}, {}
+    unknown: list[str] = []
+    hypotheses = 1
+    for split in dict.fromkeys(protocol.frames for protocol in protocols.values()):
+        group = {n: p for n, p in protocols.items() if p.frames == split}
+        truth = read_truth(kind_of(dataset), root, split, bodies)
+        group, why = _usable(group, found, truth, bodies)
+        left_out |= why
+        if not group:
+            continue
+        match = match_frames(found, truth.keys, truth.images)
+        unknown, hypotheses = match.unknown, match.rows.shape[1]
+        errors = _measure(group, found, truth, match.frames, match.rows, bodies)
+        keys = [truth.keys[frame] for frame in match.frames]
+        for name, metrics in errors.items():
+            best = {metric: best_of(values) for metric, values in metrics.items()}
+            lines = {"protocol": name, "key": keys, "sequence": [_sequence(k) for k in keys]}
+            tables.append(pd.DataFrame({**lines, **best}))
+            total[name], missing[name] = len(truth.keys), match.missing
+        used |= group
+    if not used:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
+        raise UserError(f"{path} cannot be scored under any protocol asked for ({reasons}).")
+    if ALL not in names and left_out:
+        name, reason = next(iter(left_out.items()))
+        raise UserError(f"{path} cannot be scored under protocol '{name}': {reason}.")
+    frames = pd.concat(tables, ignore_index=True)
+    return Scores(frames, used, left_out, total, missing, unknown, hypotheses)
+
+
+def _sequence(key: str) -> str:
+    return key.rsplit("/", 2)[0]
+
+
+def summarise(scores: Scores, seed: int = 0) -> pd.DataFrame:
+    """One line a protocol and metric: ``mean, low, high, n, total, interval`` (95 %)."""
+    lines = []
+    for name, protocol in scores.protocols.items():
+        own = scores.frames[scores.frames["protocol"] == name]
+        for metric in METRICS:
+            values = own[metric].to_numpy()
+            if metric == "mve" and np.isnan(values).all():
+                continue  # joints or markers have no surface
+            sequences = own["sequence"].to_numpy()
+            found = bootstrap(values, sequences, seed, aggregate=protocol.aggregate)
+            lines.append(_line(name, metric, found, scores.total[name]))
+    return pd.DataFrame(lines)
+
+
+def _line(name: str, metric: str, found: Interval, total: int) -> dict[str, Any]:
+    return {
+        "protocol": name,
+        "metric": metric,
+        "mean": found.mean,
+        "low": found.low,
+        "high": found.high,
+        "n": found.n,
+        "total": total,
+        "interval": found.unit,
+    }
+
+
+def compare(ours: Scores, theirs: Scores, seed: int = 0) -> pd.DataFrame:
+    """Paired differences (first minus second) on the frames that both predict.
+
+    Raises:
+        UserError: no common frame or protocol.
+    """
+    both = ours.frames.merge(theirs.frames, on=["protocol", "key", "sequence"])
+    if both.empty:
+        raise UserError("the two files have no frame in common under a common protocol.")
+    lines = []
+    for name, own in both.groupby("protocol", sort=False):
+        for metric in METRICS:
+            gap = (own[f"{metric}_x"] - own[f"{metric}_y"]).to_numpy()
+            if metric == "mve" and np.isnan(gap).all():
+                continue
+            aggregate = ours.protocols[name].aggregate
+            found = bootstrap(gap, own["sequence"].to_numpy(), seed, aggregate=aggregate)
+            lines.append(_line(str(name), metric, found, ours.total[str(name)]))
+    return pd.DataFrame(lines)
+
+
+def _plot(summary: pd.DataFrame, title: str, out: Path) -> None:
+    """How far the same predictions move between protocols."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    metrics = [metric for metric in METRICS if metric in set(summary["metric"])]
+    names = list(dict.fromkeys(summary["protocol"]))
+    figure, axes = plt.subplots(
+        1, len(metrics), figsize=(4 * len(metrics), 0.4 * len(names) + 1.2), sharey=True
+    )
+    for axis, metric in zip(np.atleast_1d(axes), metrics):
+        own = summary[summary["metric"] == metric].set_index("protocol").reindex(names)
+        mean = own["mean"].to_numpy()
+        reach = np.abs(np.stack([mean - own["low"], own["high"] - mean]))
+        axis.errorbar(mean, range(len(names)), xerr=reach, fmt="o", capsize=3)
+        axis.set(xlabel=f"{metric.upper().replace('_', '-')} (mm)", yticks=range(len(names)))
+        axis.set_yticklabels(names)
+        axis.grid(axis="x", alpha=0.3)
+    np.atleast_1d(axes)[0].invert_yaxis()
+    figure.suptitle(title)
+    figure.savefig(out, dpi=120, bbox_inches="tight", metadata={"Software": None})
+    plt.close(figure)
+
+
+def _text(table: pd.DataFrame) -> str:
+    shown = table.assign(
+        mean=table["mean"].map("{:.2f}".format),
+        interval=[
+            f"[{low:.2f}, {high:.2f}] over {unit}"
+            for low, high, unit in zip(table["low"], table["high"], table["interval"])
+        ],
+        n=[f"{n} of {total}" for n, total in zip(table["n"], table["total"])],
+    )
+    return shown[["protocol", "metric", "mean", "interval", "n"]].to_string(index=False)
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(names[:3])
+    return shown + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def run(
+    path: Path,
+    dataset: str,
+    names: tuple[str, ...],
+    against: Path | None,
+    joint_set: str | None,
+    out: Path,
+    seed: int = 0,
+) -> None:
+    """The command: scores, prints, and writes ``out`` whole or not at all.
+
+    Raises:
+        UserError: see :func:`score`.
+    """
+    choose_protocols(dataset, names)  # a wrong name is told before anything is read
+    is_open = dataset.startswith("open-")
+    bodies = load_bodies(Path("datasets/open/body" if is_open else "datasets/body"))
+    root = Path("datasets/raw") / dataset
+    scores = score(path, dataset, names, root, bodies, joint_set)
+    summary = summarise(scores, seed)
+    difference = None
+    if against is not None:
+        other = score(against, dataset, names, root, bodies, joint_set)
+        difference = compare(scores, other, seed)
+    title = f"{path.name} on {dataset}"
+    if scores.hypotheses > 1:
+        title += f", best of {scores.hypotheses}"
+    with whole_folder(out) as part:
+        scores.frames.to_parquet(part / "per_image.parquet")
+        summary.to_csv(part / "summary.csv", index=False)
+        about = {
+            "predictions": path.name,
+            "dataset": dataset,
+            "hypotheses": scores.hypotheses,
+            "protocols": {n: p.describe() for n, p in scores.protocols.items()},
+            "left_out": scores.left_out,
+            "missing": scores.missing,
+            "unknown": scores.unknown,
+        }
+        (part / "about.json").write_text(json.dumps(about, indent=1) + "\n")
+        if difference is not None:
+            difference.to_csv(part / "difference.csv", index=False)
+        if len(scores.protocols) > 1:
+            _plot(summary, title, part / "protocols.png")
+    click.echo(f"{title}; millimetres, 95 % intervals")
+    click.echo(_text(summary))
+    for name, protocol in scores.protocols.items():
+        click.echo(f"  {name}: {protocol.describe()}")
+    for name, reason in scores.left_out.items():
+        click.echo(f"  {name}: not scored, {reason}")
+    gaps = {tuple(keys) for keys in scores.missing.values() if keys}
+    for keys in gaps:
+        click.echo(f"MISSING: {len(keys)} frames have no prediction ({_some(list(keys))})")
+    if scores.unknown:
+        click.echo(f"UNKNOWN: {len(scores.unknown)} predictions fit no frame "
+                   f"({_some(scores.unknown)})")  # fmt: skip
+    if difference is not None:
+        click.echo(f"{path.name} minus {against.name}, paired")
+        click.echo(_text(difference))
+    click.echo(f"written to {out}")
