@@ -111,8 +111,8 @@ def score_model(job: Json, trained: Json, build: Path, out: Path) -> None:
         trained: ``build/plan/transformer/<name>.json``; its training sets give the mean pose.
         build: folder of shards and models.
         out: folder of ``per_image.parquet`` (``setting, step, role, key, mpjpe, pa_mpjpe, mve``;
-            a setting without refinement has step 0), ``timing.json``, ``gallery-<role>.npz`` and
-            ``trace.npz``.
+            a setting without refinement has step 0), ``timing.json``, ``gallery-<role>.npz``,
+            ``predictions-<role>.npz`` (of the headline setting) and ``trace.npz``.
     """
     with whole_folder(out) as part:
         _score_into(part, job, trained, build)
@@ -134,6 +134,7 @@ def _score_into(part: Path, job: Json, trained: Json, build: Path) -> None:
         scorer = Evaluator(protocol, bodies, device)
         chosen = {i * len(shard) // GALLERY_ROWS for i in range(GALLERY_ROWS)}
         gallery: list[Json] = []
+        predicted: list[Json] = []
         batches = iterate_crops(shard, job["batch"], job["crop"])
         count = -(-len(shard) // job["batch"])
         for batch in tqdm(batches, total=count, desc=f"evaluate {dataset['name']}", mininterval=2):
@@ -165,6 +166,13 @@ def _score_into(part: Path, job: Json, trained: Json, build: Path) -> None:
                     errors = score(path[step], sampled.betas)
                     tables += _rows(names, 0 if single else step, role, keys, errors)
                 if "headline" in names:
+                    predicted.append(
+                        {
+                            "key": keys.astype(str),
+                            "pose": path[-1].cpu().numpy(),
+                            "betas": sampled.betas.cpu().numpy(),
+                        }
+                    )
                     gallery += _gallery(
                         batch, rows, chosen, score, sampled, path, trace.cam[-1]
                         if setting["refine"]["iters"] else sampled.cam, points,
@@ -172,6 +180,11 @@ def _score_into(part: Path, job: Json, trained: Json, build: Path) -> None:
         np.savez_compressed(
             part / f"gallery-{role}.npz",
             **{name: np.stack([g[name] for g in gallery]) for name in gallery[0]},
+        )
+        # For `python -m bench score`: the same numbers, and those of every other protocol.
+        np.savez(
+            part / f"predictions-{role}.npz",
+            **{name: np.concatenate([p[name] for p in predicted]) for name in predicted[0]},
         )
         if role == next(iter(job["sets"])):
             first = next(iter(iterate_crops(shard, 1, job["crop"])))

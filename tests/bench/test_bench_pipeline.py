@@ -97,6 +97,21 @@ def test_every_image_has_every_setting_once(run):
     assert set(frame[frame["setting"] == "refinement"]["step"]) == {0, 1, 3, 5, 10, 20}
 
 
+@pytest.mark.parametrize(("role", "dataset"), [("wild", "open-wild"), ("extreme", "open-extreme")])
+def test_the_scores_of_the_predictions_are_those_of_the_tables(run, monkeypatch, role, dataset):
+    """Two ways to the same numbers: the evaluation stage, and `score` on what it predicted."""
+    monkeypatch.chdir(run)
+    path = Path("build/evaluate/base") / f"predictions-{role}.npz"
+    result = CliRunner().invoke(cli, ["score", str(path), "--dataset", dataset, "--out", "s"])
+    assert result.exit_code == 0 and "MISSING" not in result.output, result.output
+    scored = pd.read_parquet("s/per_image.parquet").set_index("key").sort_index()
+    frame = pd.read_parquet("build/evaluate/base/per_image.parquet")
+    own = frame[(frame["setting"] == "headline") & (frame["role"] == role)]
+    own = own.set_index("key").sort_index()
+    for metric in ("mpjpe", "pa_mpjpe", "mve"):
+        np.testing.assert_allclose(scored[metric], own[metric], rtol=0, atol=5e-3)
+
+
 def test_settings_that_agree_give_equal_numbers(run):
     frame = pd.read_parquet(run / "build" / "evaluate" / "base" / "per_image.parquet")
     key = ["role", "key"]
