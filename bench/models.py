@@ -28,7 +28,6 @@ from genhmr.body.smpl import SMPLJoints
 from genhmr.data.augment import AugmentConfig
 from genhmr.data.crops import CropSource, iterate_crops
 from genhmr.data.decoded import DecodedShard
-from genhmr.data.motion_shards import MotionShard
 from genhmr.data.shards import ImageShard
 from genhmr.image.pretrained import (
     backbone_from_weights,
@@ -44,14 +43,13 @@ from genhmr.train.checkpoint import (
     load_weights,
     save_weights,
 )
-from genhmr.train.lifting import LiftingSource
 from genhmr.train.model_files import (
     build_genhmr,
     load_genhmr,
     save_genhmr,
 )
 from genhmr.train.pretrain import pretrain_backbone
-from genhmr.train.tokenizer import PosePool, load_tokenizer
+from genhmr.train.tokenizer import load_tokenizer
 from genhmr.train.transformer import train_transformer
 from genhmr.transformer.genhmr import GenHMR
 from genhmr.transformer.losses import LossWeights
@@ -165,13 +163,9 @@ def make_transformer(job: Json, build: Path, out: Path, scratch: Path) -> None:
         model = _fresh_model(job, part)
         folders = [build / "data" / role / "train" for role in job["train_on"]]
         inputs = [folder / "manifest.json" for folder in folders]
-        if job["lifting"]["batch"]:
-            motion = [build / "data" / role / "train" for role in job["lifting"]["train_on"]]
-            inputs += [folder / "manifest.json" for folder in motion]
         inputs += [part / BACKBONE_FILE, part / TOKENIZER_FILE]
         with scratch_folder(scratch, job, inputs) as own_scratch:
-            sources = folders, _lifting(job, build / "data", device)
-            history = _train_transformer(job, model, *sources, own_scratch, device)
+            history = _train_transformer(job, model, folders, own_scratch, device)
             if parallel.rank() == 0:
                 about = {k: job[k] for k in ("train", "train_on", "losses")}
                 save_genhmr(part, model, job["model"], about)
@@ -196,20 +190,6 @@ def _fresh_model(job: Json, folder: Path) -> GenHMR:
     return model
 
 
-def _lifting(job: Json, data: Path, device: str) -> LiftingSource | None:
-    """Poses without pictures from the tokenizer's sets, or None where the job wants none."""
-    if not job["lifting"]["batch"]:
-        return None
-    shares = job["lifting"]["train_on"]
-    shards = [MotionShard(data / role / "train") for role in shares]
-    joints = SMPLJoints(load_bodies(Path(job["bodies"])).neutral, body25()).to(device)
-    return LiftingSource(
-        PosePool([shard.poses for shard in shards], list(shares.values())),
-        joints,
-        parallel.share(job["lifting"]["batch"]),
-    )
-
-
 def _pixels(shard: ImageShard, cache: Path) -> CropSource:
     """The shard with its images decoded once, if that is small enough to lie on a disk."""
     size = 3 * len(shard) * shard.crop_resolution**2
@@ -217,12 +197,7 @@ def _pixels(shard: ImageShard, cache: Path) -> CropSource:
 
 
 def _train_transformer(
-    job: Json,
-    model: GenHMR,
-    folders: list[Path],
-    lifting: LiftingSource | None,
-    scratch: Path,
-    device: str,
+    job: Json, model: GenHMR, folders: list[Path], scratch: Path, device: str
 ) -> list[dict[str, float]]:
     """Trains ``model`` in place on the shards in ``folders``; returns the history."""
     train = job["train"]
@@ -267,7 +242,6 @@ def _train_transformer(
         geometry_scale=train["geometry_scale"],
         target_spread=train["target_spread"],
         expected_scale=train["expected_scale"],
-        lifting=lifting,
         bfloat16=fast_bfloat16(device),
         seed=job["seed"],
         device=device,

@@ -198,12 +198,11 @@ def _check_guide(name: str, sizes: Json) -> None:
             f"variants.yaml: profile '{name}' has reference {sizes['reference']!r}; "
             f"choose one of {', '.join(REFERENCES)}."
         )
-    for key in ("heatmap_weight", "lifting"):
-        if sizes["reference"] == "learned" and sizes[key]:
-            raise UserError(
-                f"variants.yaml: profile '{name}' has {key} {sizes[key]} and no keypoints "
-                f"(reference: learned); set {key} to 0."
-            )
+    if sizes["reference"] == "learned" and sizes["heatmap_weight"]:
+        raise UserError(
+            f"variants.yaml: profile '{name}' has heatmap_weight {sizes['heatmap_weight']} and no "
+            "keypoints (reference: learned); set heatmap_weight to 0."
+        )
 
 
 def build_jobs(params: Json, variants: Json) -> dict[str, Json]:
@@ -273,11 +272,6 @@ def build_jobs(params: Json, variants: Json) -> dict[str, Json]:
                     "expected_scale", "target_spread", "heatmap_weight",
                 )
             },  # fmt: skip
-            # Poses without pictures, from what the tokenizer was trained on; 0 for none.
-            "lifting": {
-                "batch": profile["transformer"]["lifting"],
-                "train_on": variants["tokenizers"][entry["tokenizer"]]["train_on"],
-            },
             "weights": "datasets/open/weights/genhmr.safetensors" if base_shipped else None,
             "short": bool(profile["transformer"]["short"]) and not base_shipped,
             "crop": crops["size"],

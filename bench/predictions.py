@@ -7,6 +7,7 @@ first number is computed.
 from __future__ import annotations
 
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,12 @@ from torch import Tensor
 from genhmr.body import axis_angle_to_matrix
 from genhmr.types import NUM_BETAS, NUM_JOINTS, UserError
 
-# What `joints` may be, by the joint set of the protocols, with its number of joints.
-JOINT_SETS = {"h36m14": 14, "h36m17": 17, "extra14": 14, "smpl24": 24, "smpl24_regressed": 24}
+# What the column `joints` may hold, with its number of joints.
+JOINT_SETS = {"h36m14": 14, "h36m17": 17, "extra19": 19, "smpl24": 24, "smpl24_regressed": 24}
+KNOWN = (
+    "key", "imgname", "person", "sample", "global_orient", "body_pose", "pose", "betas",
+    "vertices", "joints",
+)  # fmt: skip
 LARGEST_BODY = 4.0  # metres; what is larger was not written in metres
 GUIDE = "see docs/predictions.md"
 
@@ -60,16 +65,17 @@ def _columns(path: Path) -> dict[str, np.ndarray]:
     try:
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as arrays:
-                return {name: arrays[name] for name in arrays.files}
+                return {name: arrays[name] for name in arrays.files if name in KNOWN}
         if path.suffix in (".parquet", ".pq"):
             frame = pd.read_parquet(path)
-            return {str(name): _stacked(frame[name]) for name in frame.columns}
+            return {name: _stacked(frame[name]) for name in frame.columns if name in KNOWN}
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist.") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"{path} cannot be read ({str(error).splitlines()[0]}): save plain arrays, text as "
-            f"str and not as object ({GUIDE})."
+            f"{path} cannot be read ({reason}): save plain arrays by name, text as str and not as "
+            f"object ({GUIDE})."
         ) from error
     raise UserError(f"{path} is neither .npz nor .parquet ({GUIDE}).")
 
@@ -90,7 +96,10 @@ def _nested(value: Any) -> Any:
 def _numbers(path: Path, columns: dict[str, np.ndarray], name: str, count: int) -> np.ndarray:
     """One column as float32, finite and with N rows."""
     try:
-        array = np.asarray(columns[name], np.float32)
+        array = np.asarray(columns[name])
+        if array.dtype.kind not in "fiuO":
+            raise ValueError(f"dtype {array.dtype}")
+        array = array.astype(np.float32)
     except (ValueError, TypeError) as error:
         raise UserError(
             f"{path}: '{name}' does not hold numbers in one shape ({GUIDE})."
@@ -255,41 +264,47 @@ def _tail(path: str, parts: int) -> str:
     return "/".join(path.replace("\\", "/").split("/")[-parts:])
 
 
-def _frames_by_image(images: list[str]) -> dict[str, list[int]]:
-    """Path tails of two components or more -> frames of the one image they name."""
-    owners: dict[str, set[str]] = {}
+def _frames_by_image(images: list[str]) -> tuple[dict[str, list[int]], int]:
+    """Path tails -> frames, and their length: as short as tells all images of the set apart.
+
+    A shorter tail is never tried: what is unique in one split may be another picture elsewhere.
+    """
+    distinct = len(set(images))
+    longest = max(image.count("/") for image in images) + 1
+    parts = next(
+        (n for n in range(1, longest) if len({_tail(i, n) for i in set(images)}) == distinct),
+        longest,
+    )
     frames: dict[str, list[int]] = {}
     for frame, image in enumerate(images):
-        for parts in range(2, image.count("/") + 2):
-            tail = _tail(image, parts)
-            owners.setdefault(tail, set()).add(image)
-            frames.setdefault(tail, []).append(frame)
-    return {tail: found for tail, found in frames.items() if len(owners[tail]) == 1}
+        frames.setdefault(_tail(image, parts), []).append(frame)
+    return frames, parts
 
 
-def match_frames(found: Predictions, keys: list[str], images: list[str]) -> Match:
+def match_frames(
+    found: Predictions, keys: list[str], images: list[str], numbered: bool = True
+) -> Match:
     """Joins predictions and ground truth by name; their order does not matter.
 
     Args:
         found: the predictions.
         keys: of the frames, ``<sequence>/<frame>/<person>``.
-        images: of the frames, paths relative to the data set; an image name of a prediction may
-            have other folders in front, its last two components or more must agree.
+        images: of the frames, paths relative to the data set. An image name of a prediction may
+            have other folders in front; as many of its last parts must agree as tell the images
+            of the data set apart.
+        numbered: whether keys end in the number of the person (3DPW, EMDB) or of a row (npz sets).
 
     Raises:
         UserError: a frame is predicted twice, hypotheses are incomplete, an image shows several
             people and no ``person`` tells which, or no name is known.
     """
     if found.by == "key":
-        index = {key: [frame] for frame, key in enumerate(keys)}
-        lookup = index.get
+        lookup = {key: [frame] for frame, key in enumerate(keys)}.get
     else:
-        tails = _frames_by_image(images)
+        tails, parts = _frames_by_image(images)
 
         def lookup(name: str) -> list[int] | None:
-            longest = name.replace("\\", "/").count("/") + 1
-            tried = (tails.get(_tail(name, parts)) for parts in range(longest, 1, -1))
-            return next((frames for frames in tried if frames), None)
+            return tails.get(_tail(name, parts))
 
     table: dict[int, dict[int, int]] = {}
     unknown = []
@@ -298,12 +313,13 @@ def match_frames(found: Predictions, keys: list[str], images: list[str]) -> Matc
         if frames is None:
             unknown.append(str(name))
             continue
-        if len(frames) > 1:
-            if found.person is None:
-                raise UserError(
-                    f"{found.path}: {name} shows {len(frames)} people: add a column 'person' with "
-                    f"their numbers, or use 'key' (here {keys[frames[0]]})."
-                )
+        if found.person is None and len(frames) > 1:
+            raise UserError(
+                f"{found.path}: {name} shows {len(frames)} people: add a column 'person' with "
+                f"their numbers, or use 'key' (here {keys[frames[0]]})."
+            )
+        # The number counts even where one person is left: the others may have been filtered out.
+        if found.person is not None and found.by == "imgname" and numbered:
             wanted = str(found.person[row])
             frames = [frame for frame in frames if keys[frame].rsplit("/", 1)[1] == wanted]
             if not frames:

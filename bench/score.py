@@ -8,6 +8,7 @@ number is computed, and nothing is written unless all of it could be.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from bench.intervals import Interval, bootstrap
 from bench.predictions import Predictions, match_frames, read_predictions
 from bench.stage import whole_folder
 from genhmr.body import Bodies, axis_angle_to_matrix
+from genhmr.body.joints import J24_TO_J14, SPIN24_NAMES
 from genhmr.body.model_files import load_bodies
 from genhmr.data.readers import read_images
 from genhmr.metrics import (
@@ -34,6 +36,7 @@ from genhmr.metrics import (
 )
 from genhmr.types import BodyOutput, PersonFrame, UserError
 
+_MARKERS = [*J24_TO_J14, SPIN24_NAMES.index("PelvisMPII")]  # what the marker protocols read
 METRICS = ("mpjpe", "pa_mpjpe", "mve")
 BATCH = 256
 ALL = "all"
@@ -120,12 +123,13 @@ def _usable(
     for name, protocol in protocols.items():
         if protocol.truth_joints == "body" and not truth.has_smpl.all():
             why[name] = "the ground truth has no SMPL parameters"
-        elif protocol.truth_joints == "spin24" and not (truth.joints_3d[:, :13, 3] > 0).all():
+        elif protocol.truth_joints == "spin24" and not (truth.joints_3d[:, _MARKERS, 3] > 0).all():
             why[name] = "the ground truth has no marker joints"
-        elif found.joints is not None and protocol.joints != found.joint_set:
-            why[name] = f"it needs the joints {protocol.joints}, the file has {found.joint_set}"
-        elif found.joints is not None and root_of(protocol) is None:
-            why[name] = f"its root, {protocol.root}, is not among the joints of the file"
+        elif found.joints is not None and root_of(protocol, found.joint_set) is None:
+            why[name] = (
+                f"it needs the joints {protocol.joints} and the root {protocol.root}, the file has "
+                f"{found.joint_set}"
+            )
         elif found.vertices is not None and protocol.joints == "smpl24":
             why[name] = "kinematic joints need pose and betas, the file has vertices"
         elif protocol.joints == "extra14" and bodies.regressor_extra19 is None:
@@ -160,7 +164,7 @@ def _measure(
             own = rows[chunk, k]
             if found.joints is not None:
                 joints = torch.from_numpy(found.joints[own])
-                measured = evaluator.measure_joints(joints, posed, markers)
+                measured = evaluator.measure_joints(joints, found.joint_set, posed, markers)
             elif found.pose is not None:
                 body = evaluator.poser.pose(found.pose[own], found.betas[own])
                 measured = evaluator.measure(body, posed, markers)
@@ -233,13 +237,13 @@ def score(
         left_out |= why
         if not group:
             continue
-        match = match_frames(found, truth.keys, truth.images)
+        match = match_frames(found, truth.keys, truth.images, kind_of(dataset) != "h36m")
         unknown, hypotheses = match.unknown, match.rows.shape[1]
         errors = _measure(group, found, truth, match.frames, match.rows, bodies)
         keys = [truth.keys[frame] for frame in match.frames]
         for name, metrics in errors.items():
             best = {metric: best_of(values) for metric, values in metrics.items()}
-            lines = {"protocol": name, "key": keys, "sequence": [_sequence(k) for k in keys]}
+            lines = {"protocol": name, "key": keys, "sequence": [sequence_of(k) for k in keys]}
             tables.append(pd.DataFrame({**lines, **best}))
             total[name], missing[name] = len(truth.keys), match.missing
         used |= group
@@ -253,8 +257,15 @@ def score(
     return Scores(frames, used, left_out, total, missing, unknown, hypotheses)
 
 
-def _sequence(key: str) -> str:
-    return key.rsplit("/", 2)[0]
+def sequence_of(key: str) -> str:
+    """The video a frame belongs to, seen by one camera or by several.
+
+    ``downtown/00017/0`` is of ``downtown``; the npz sets name their images
+    ``images/S9_Walk.60457274_000123.jpg/17``, which is of ``S9_Walk`` whatever the camera.
+    """
+    folder, name, _ = key.rsplit("/", 2)
+    subject = re.match(r"^(S\d+_[^.]*)\.", name)
+    return subject.group(1) if subject else folder
 
 
 def summarise(scores: Scores, seed: int = 0) -> pd.DataFrame:
@@ -344,9 +355,52 @@ def _text(table: pd.DataFrame) -> str:
     return shown[["protocol", "metric", "mean", "interval", "n"]].to_string(index=False)
 
 
+def _about(path: Path, scores: Scores) -> dict[str, Any]:
+    """What ``about.json`` says of one file."""
+    return {
+        "predictions": path.name,
+        "hypotheses": scores.hypotheses,
+        "protocols": {n: p.describe() for n, p in scores.protocols.items()},
+        "left_out": scores.left_out,
+        "missing": scores.missing,
+        "unknown": scores.unknown,
+    }
+
+
+def _tell_gaps(path: Path, scores: Scores) -> None:
+    """Frames without a prediction, and predictions without a frame."""
+    for keys in {tuple(keys) for keys in scores.missing.values() if keys}:
+        click.echo(
+            f"MISSING: {len(keys)} frames have no prediction in {path.name} ({_some(list(keys))})"
+        )
+    if scores.unknown:
+        click.echo(
+            f"UNKNOWN: {len(scores.unknown)} predictions of {path.name} fit no frame "
+            f"({_some(scores.unknown)})"
+        )
+
+
 def _some(names: list[str]) -> str:
     shown = ", ".join(names[:3])
     return shown + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _refuse_foreign(out: Path) -> None:
+    """A result replaces an older result and nothing else.
+
+    Raises:
+        UserError: ``out`` is a file, or a folder that `score` did not write.
+    """
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    try:
+        mine = "protocols" in json.loads((out / "about.json").read_text())
+    except (OSError, ValueError):
+        mine = False
+    if not mine:
+        raise UserError(
+            f"{out} exists and is no result of score: name another folder with --out, or remove it."
+        )
 
 
 def run(
@@ -364,6 +418,7 @@ def run(
         UserError: see :func:`score`.
     """
     choose_protocols(dataset, names)  # a wrong name is told before anything is read
+    _refuse_foreign(out)
     is_open = dataset.startswith("open-")
     bodies = load_bodies(Path("datasets/open/body" if is_open else "datasets/body"))
     root = Path("datasets/raw") / dataset
@@ -379,15 +434,9 @@ def run(
     with whole_folder(out) as part:
         scores.frames.to_parquet(part / "per_image.parquet")
         summary.to_csv(part / "summary.csv", index=False)
-        about = {
-            "predictions": path.name,
-            "dataset": dataset,
-            "hypotheses": scores.hypotheses,
-            "protocols": {n: p.describe() for n, p in scores.protocols.items()},
-            "left_out": scores.left_out,
-            "missing": scores.missing,
-            "unknown": scores.unknown,
-        }
+        about = {"dataset": dataset, **_about(path, scores)}
+        if against is not None:
+            about["against"] = _about(against, other)
         (part / "about.json").write_text(json.dumps(about, indent=1) + "\n")
         if difference is not None:
             difference.to_csv(part / "difference.csv", index=False)
@@ -399,13 +448,14 @@ def run(
         click.echo(f"  {name}: {protocol.describe()}")
     for name, reason in scores.left_out.items():
         click.echo(f"  {name}: not scored, {reason}")
-    gaps = {tuple(keys) for keys in scores.missing.values() if keys}
-    for keys in gaps:
-        click.echo(f"MISSING: {len(keys)} frames have no prediction ({_some(list(keys))})")
-    if scores.unknown:
-        click.echo(f"UNKNOWN: {len(scores.unknown)} predictions fit no frame "
-                   f"({_some(scores.unknown)})")  # fmt: skip
+    _tell_gaps(path, scores)
     if difference is not None:
+        _tell_gaps(against, other)
+        if scores.hypotheses != other.hypotheses:
+            click.echo(
+                f"NOT ALIKE: best of {scores.hypotheses} beside best of {other.hypotheses}; "
+                "the difference below favours the larger number"
+            )
         click.echo(f"{path.name} minus {against.name}, paired")
         click.echo(_text(difference))
     click.echo(f"written to {out}")

@@ -45,7 +45,14 @@ def whole_folder(out: Path) -> Iterator[Path]:
     """A folder to write into that takes the place of ``out`` once the block has ended well.
 
     After an error ``out`` is what it was. Of several processes the first makes and moves it.
+
+    Raises:
+        ValueError: ``out`` is the working directory or a folder above it: replacing it would
+            delete far more than an output.
     """
+    out = out.resolve()
+    if Path.cwd().is_relative_to(out):
+        raise ValueError(f"{out} is not a folder for outputs")
     part = out.with_name(out.name + ".part")
     with parallel.leader_first():
         if parallel.rank() == 0:

@@ -163,14 +163,16 @@ class SharedEvaluator:
     def measure_joints(
         self,
         joints: Tensor,
+        joint_set: str,
         truth: Mapping[str, BodyOutput] | None,
         joints_3d: Tensor | None = None,
     ) -> dict[str, dict[str, np.ndarray]]:
-        """Measure predicted joints, of the one set that all the protocols evaluate."""
+        """Measure predicted joints; see ``genhmr.metrics.protocols.evaluate_joints``."""
         return {
             name: evaluate_joints(
                 protocol,
                 joints.to(self.device),
+                joint_set,
                 None if truth is None else truth[protocol.truth_body],
                 self._regressors[protocol.joints],
                 joints_3d,

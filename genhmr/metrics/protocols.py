@@ -184,18 +184,24 @@ def spin_joints_and_root(protocol: Protocol, joints_3d: Tensor) -> tuple[Tensor,
     return joints, root
 
 
+# Joint files: which full set a protocol's joints can be picked from, beside the joints themselves.
+FULL_SETS = {"h36m17": ("h36m14", "h36m17"), "extra19": ("extra14",)}
+
+
 def evaluate_joints(
     protocol: Protocol,
     joints: Tensor,
+    joint_set: str,
     truth: BodyOutput | None,
     regressor: Tensor | None,
     joints_3d: Tensor | None = None,
 ) -> dict[str, np.ndarray]:
-    """``evaluate_batch`` for a method that predicts the evaluated joints and no body.
+    """``evaluate_batch`` for a method that predicts joints and no body.
 
     Args:
-        protocol: the choices; its root must lie among the joints (``root_of``).
-        joints: (B, J, 3) metres, the protocol's joint set.
+        protocol: the choices; ``root_of`` must know its root in this set.
+        joints: (B, J, 3) metres.
+        joint_set: the protocol's own set, or a full set of ``FULL_SETS`` that holds it.
         truth, regressor, joints_3d: as :func:`evaluate_batch`.
 
     Returns:
@@ -205,10 +211,12 @@ def evaluate_joints(
         gt_joints, gt_root = spin_joints_and_root(protocol, joints_3d)
     else:
         gt_joints, gt_root = joints_and_root(protocol, truth, regressor)
-    places = root_of(protocol)
+    places = root_of(protocol, joint_set)
     if places is None:
-        raise ValueError(f"the root {protocol.root} is not among the joints {protocol.joints}")
+        raise ValueError(f"the root {protocol.root} is not among the joints {joint_set}")
     root = joints[:, list(places)].mean(1, keepdim=True)
+    if joint_set in FULL_SETS:
+        joints = joints[:, list(_PLACES[protocol.joints][2])]
     return {
         "mpjpe": functional.mpjpe(joints - root, gt_joints - gt_root).cpu().numpy(),
         "pa_mpjpe": functional.pa_mpjpe(joints, gt_joints).cpu().numpy(),
@@ -216,10 +224,19 @@ def evaluate_joints(
     }
 
 
-def root_of(protocol: Protocol) -> tuple[int, ...] | None:
-    """The evaluated joints whose mean is the root; None where it is not among them."""
+def root_of(protocol: Protocol, joint_set: str) -> tuple[int, ...] | None:
+    """The joints of a file whose mean is the protocol's root.
+
+    Returns:
+        Their places in the file's set; None where the set lacks the root or the joints.
+    """
+    full = protocol.joints in FULL_SETS.get(joint_set, ())
+    if not full and joint_set != protocol.joints:
+        return None
     pelvis, hips, chosen = _PLACES[protocol.joints]
     wanted = {"pelvis": (pelvis,), "mean_of_hips": hips}.get(protocol.root)
-    if wanted is None or not set(wanted) <= set(chosen):
+    if wanted is None or full:
+        return wanted
+    if not set(wanted) <= set(chosen):
         return None
     return tuple(chosen.index(joint) for joint in wanted)

@@ -14,12 +14,11 @@ from torch import Tensor
 from genhmr.train import parallel
 from genhmr.train.averaging import WeightAverage
 from genhmr.train.dense_scores import fast_precision
-from genhmr.train.lifting import LiftingSource
 from genhmr.train.loop import ResumableLoop, cosine_lr, set_lr
 from genhmr.transformer.genhmr import GenHMR
 from genhmr.transformer.gumbel import annealed_temperature
 from genhmr.transformer.losses import LossWeights
-from genhmr.transformer.objective import JointsFn, lifting_loss, training_losses
+from genhmr.transformer.objective import JointsFn, training_losses
 from genhmr.transformer.schedules import random_training_mask
 from genhmr.types import CropBatch
 
@@ -44,7 +43,6 @@ def train_transformer(
     all_tokens: bool = False,
     target_spread: float = 0.0,
     expected_scale: float = 0.0,
-    lifting: LiftingSource | None = None,
     ema_decay: float = 0.999,
     clip_norm: float = 1.0,
     seed: int = 0,
@@ -87,7 +85,6 @@ def train_transformer(
             which learns faster (``genhmr.transformer.losses.soft_targets``).
         expected_scale: factor on the geometric losses of the expected body, which learns faster
             (``genhmr.transformer.objective``); 0 in the paper.
-        lifting: poses without pictures whose L_mask joins each step; None in the paper.
         ema_decay: of the average of the weights that is left in the model; 0 keeps the last.
         clip_norm: maximal norm of the gradient.
         seed: of masks and Gumbel noise.
@@ -116,8 +113,7 @@ def train_transformer(
     settings = (
         steps, lr, weight_decay, warmup, constant_lr, backbone_lr_scale, tau_max,
         temperature_start, temperature_end, annealing_duration, asdict(weights), geometry_scale,
-        all_tokens, target_spread, expected_scale, lifting is not None, ema_decay, clip_norm,
-        seed, bfloat16,
+        all_tokens, target_spread, expected_scale, ema_decay, clip_norm, seed, bfloat16,
     )  # fmt: skip
     loop = ResumableLoop(
         Path(scratch) / "transformer.pt",
@@ -159,11 +155,6 @@ def train_transformer(
             )  # fmt: skip
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        if lifting is not None:
-            parts["lifting"] = _lifting_step(
-                model, lifting, parallel.stream(seed, step, parallel.rank(), 1), generator, tau_max,
-                target_spread, bfloat16,
-            )  # fmt: skip
         parallel.average_gradients(trainable)
         norm = torch.nn.utils.clip_grad_norm_(trainable, clip_norm)
         optimiser.step()
@@ -181,27 +172,6 @@ def train_transformer(
     average.swap()
     model.eval()
     return loop.history
-
-
-def _lifting_step(
-    model: GenHMR,
-    lifting: LiftingSource,
-    seed: int,
-    generator: torch.Generator,
-    tau_max: float,
-    target_spread: float,
-    bfloat16: bool,
-) -> Tensor:
-    """Adds the gradient of L_mask of a batch without pictures; returns the loss."""
-    device = generator.device
-    pose, keypoints = lifting.draw(torch.Generator().manual_seed(seed), device)
-    mask = random_training_mask(
-        len(pose), model.transformer.num_tokens, generator, tau_max, device
-    )
-    with fast_precision(str(device), bfloat16):
-        loss = lifting_loss(model, pose, keypoints, mask, target_spread)
-    loss.backward()
-    return loss.detach()
 
 
 def _means(sums: dict[str, Tensor], count: int) -> dict[str, float]:

@@ -47,14 +47,13 @@ class TokenGuide:
         keypoints: (B, 25, 3), x and y in [0, 1] of the image that the backbone sees, confidence.
         reference: (B, L, 2), reference points in [0, 1].
         context: (B, L, width), added to the queries.
-        heatmaps: (B, 25, H, W) logits of a distribution over the cells of the 4x map; None where
-            the keypoints did not come from an image.
+        heatmaps: (B, 25, H, W) logits of a distribution over the cells of the 4x map.
     """
 
     keypoints: Tensor
     reference: Tensor
     context: Tensor
-    heatmaps: Tensor | None = None
+    heatmaps: Tensor
 
 
 class KeypointGuide(nn.Module):
@@ -111,11 +110,8 @@ class KeypointGuide(nn.Module):
         heatmaps = self.heatmaps(merge_levels(*self.pyramid(grid))).float()
         points, confidence = decode_keypoints(heatmaps)
         points = points / points.new_tensor([heatmaps.shape[3], heatmaps.shape[2]])
-        return self.from_keypoints(torch.cat([points, confidence[..., None]], -1), heatmaps)
-
-    def from_keypoints(self, keypoints: Tensor, heatmaps: Tensor | None = None) -> TokenGuide:
-        """The guide of given keypoints (B, 25, 3), x and y in [0, 1] and a confidence."""
-        centred = torch.cat([2 * keypoints[..., :2] - 1, keypoints[..., 2:]], -1)
+        keypoints = torch.cat([points, confidence[..., None]], -1)
+        centred = torch.cat([2 * points - 1, confidence[..., None]], -1)
         own = self.places @ centred  # (B, L, 3)
         context = self.own(own) + self.person(centred.flatten(1))[:, None]
         return TokenGuide(keypoints, (own[..., :2] + 1) / 2, context, heatmaps)

@@ -69,18 +69,12 @@ class DecoderLayer(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
         self.dropout = nn.Dropout(dropout)
 
-    def forward(
-        self, x: Tensor, position: Tensor, reference: Tensor, maps: FlatMaps | None
-    ) -> Tensor:
-        """x (B, L, width); position (L, width), reference (L, 2), or one of each an item.
-
-        Without maps the layer has nothing to look at and skips its cross-attention.
-        """
+    def forward(self, x: Tensor, position: Tensor, reference: Tensor, maps: FlatMaps) -> Tensor:
+        """x (B, L, width); position (L, width), reference (L, 2), or one of each an item."""
         x = x + self.dropout(self.self_attention(self.norm_self(x)))
-        if maps is not None:
-            # As in Deformable DETR the query that aims the samples knows which token it is.
-            query = self.norm_cross(x) + position
-            x = x + self.dropout(self.cross_attention(query, reference, maps))
+        # As in Deformable DETR the query that aims the samples knows which token it is.
+        query = self.norm_cross(x) + position
+        x = x + self.dropout(self.cross_attention(query, reference, maps))
         return x + self.dropout(self.mlp(self.norm_mlp(x)))
 
 
@@ -154,7 +148,7 @@ class MaskedTransformer(nn.Module):
         self,
         tokens: Tensor,
         mask: Tensor,
-        features: FlatMaps | list[Tensor] | tuple[Tensor, ...] | None,
+        features: FlatMaps | list[Tensor] | tuple[Tensor, ...],
         guide: TokenGuide | None = None,
     ) -> Tensor:
         """Hidden states before the code head.
@@ -162,15 +156,13 @@ class MaskedTransformer(nn.Module):
         Args:
             tokens: (B, L) int64; what a masked position holds does not matter.
             mask: (B, L) bool, True where the token is [MASK].
-            features: maps (B, C, H_l, W_l), or the ``FlatMaps`` made of them once per image; None
-                where there is no image (``genhmr.train.lifting``).
+            features: maps (B, C, H_l, W_l), or the ``FlatMaps`` made of them once per image.
             guide: reference points and context of every image; None for the learned points.
 
         Returns:
             (B, L, width), normalised.
         """
-        ready = features is None or isinstance(features, FlatMaps)
-        maps = features if ready else flatten_maps(features)
+        maps = features if isinstance(features, FlatMaps) else flatten_maps(features)
         x = self.token_embedding(tokens.masked_fill(mask, 0))
         position, reference = self.position_embedding, self.reference_logits.sigmoid()
         if guide is not None:

@@ -113,30 +113,6 @@ def training_losses(
     return total, {name: value.detach() for name, value in parts.items()}
 
 
-def lifting_loss(
-    model: GenHMR, pose: Tensor, keypoints: Tensor, mask: Tensor, target_spread: float = 0.0
-) -> Tensor:
-    """L_mask of poses whose keypoints are known and whose picture is not.
-
-    Args:
-        model: with a guide.
-        pose: (B, 24, 3, 3).
-        keypoints: (B, 25, 3), see ``TokenGuide``.
-        mask: (B, L) bool.
-        target_spread: see :func:`training_losses`.
-    """
-    tokens = model.tokenizer.tokenize(pose)
-    guide = model.guide.from_keypoints(keypoints)
-    hidden = model.transformer.decode(tokens, mask, None, guide)
-    logits = model.transformer.code_head(hidden[mask]).float()
-    soft = None
-    if target_spread > 0:
-        with torch.no_grad():
-            latents = model.tokenizer.encode(pose)[mask]
-            soft = soft_targets(latents, model.tokenizer.codebook, target_spread)
-    return mask_loss(logits, tokens[mask], None, soft)
-
-
 def _weighted(geometry: dict[str, Tensor], weights: LossWeights) -> Tensor:
     return sum(getattr(weights, name) * value for name, value in geometry.items())
 

@@ -13,7 +13,8 @@ from click.testing import CliRunner
 from bench.__main__ import cli
 from bench.intervals import bootstrap
 from bench.predictions import Predictions, match_frames
-from bench.score import compare, read_truth, score, summarise
+from bench.score import compare, read_truth, score, sequence_of, summarise
+from bench.stage import whole_folder
 from genhmr.body import SMPL, axis_angle_to_matrix, load_bodies
 from genhmr.metrics import Evaluator, protocol_for
 from genhmr.types import UserError
@@ -137,7 +138,7 @@ def test_missing_and_unknown_frames_are_counted_and_told(
     )
     assert result.exit_code == 0, result.output
     assert "MISSING: 3 frames" in result.output and truth.keys[0] in result.output
-    assert "UNKNOWN: 1 predictions fit no frame (nowhere/00001/0)" in result.output
+    assert "UNKNOWN: 1 predictions of p.npz fit no frame (nowhere/00001/0)" in result.output
     assert f"{len(truth.keys) - 3} of {len(truth.keys)}" in result.output
     about = json.loads((tmp_path / "out" / "about.json").read_text())
     assert about["missing"]["genhmr"] == [*truth.keys[:3]] and about["unknown"]
@@ -175,11 +176,22 @@ def test_joints_score_where_their_root_is_known(checkout, bodies, truth, predict
     full = measure(checkout, bodies, write(tmp_path / "p.npz", predictions), ("wham",))
     np.testing.assert_allclose(scores.frames["mpjpe"], full.frames["mpjpe"], atol=1e-2)
     assert scores.frames["mve"].isna().all()
-    with pytest.raises(UserError, match="its root, pelvis, is not among the joints"):
+    with pytest.raises(UserError, match="the root pelvis, the file has h36m14"):
         measure(checkout, bodies, path, ("spin",), joint_set="h36m14")
-    with pytest.raises(UserError, match="needs the joints h36m14, the file has h36m17"):
-        other = write(tmp_path / "k.npz", {"key": predictions["key"], "joints": joints})
-        measure(checkout, bodies, other, ("wham",), joint_set="h36m17")
+    # All 17 know every root, and serve the protocols of 14 and of 17 whose root is a joint.
+    path = write(tmp_path / "k.npz", {"key": predictions["key"], "joints": joints})
+    names = ("wham", "spin")
+    scores = measure(checkout, bodies, path, names, joint_set="h36m17")
+    full = measure(checkout, bodies, write(tmp_path / "p.npz", predictions), names)
+    np.testing.assert_allclose(scores.frames["mpjpe"], full.frames["mpjpe"], atol=1e-2)
+    np.testing.assert_allclose(scores.frames["pa_mpjpe"], full.frames["pa_mpjpe"], atol=1e-2)
+    with pytest.raises(UserError, match="vertex_centroid, the file has h36m17"):
+        measure(checkout, bodies, path, ("mega",), joint_set="h36m17")
+    extra = (torch.from_numpy(bodies.regressor_extra19).float() @ body.vertices).numpy()
+    path = write(tmp_path / "e.npz", {"key": predictions["key"], "joints": extra})
+    scores = measure(checkout, bodies, path, ("hmr2",), joint_set="extra19")
+    full = measure(checkout, bodies, write(tmp_path / "p.npz", predictions), ("hmr2",))
+    np.testing.assert_allclose(scores.frames["mpjpe"], full.frames["mpjpe"], atol=1e-2)
 
 
 def test_of_several_hypotheses_the_best_counts(checkout, bodies, predictions, tmp_path):
@@ -298,7 +310,8 @@ def test_unknown_names_are_one_sentence(
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"not a zip", "cannot be read"), (None, "does not exist")],
+    [(b"not a zip", "cannot be read"), (b"\x93NUMPY\x01\x00", "cannot be read"),
+     (None, "does not exist")],
 )
 def test_unreadable_files_are_one_sentence(checkout, bodies, tmp_path, content, message):
     path = tmp_path / "p.npz"
@@ -335,6 +348,10 @@ def test_an_image_of_several_people_asks_who_is_meant():
     assert match.missing == ["walk/00001/0"]
     match = match_frames(found(np.array([0, 5])), keys, images)
     assert match.unknown == ["x/imageFiles/walk/image_00001.jpg person 5"]
+    # Person 0 of the first image was filtered out: a prediction of theirs must not score person 1.
+    match = match_frames(found(np.array([0, 0])), keys[1:], images[1:])
+    assert match.frames.tolist() == [1] and match.missing == ["walk/00001/1"]
+    assert match.unknown == ["x/imageFiles/walk/image_00001.jpg person 0"]
 
 
 def test_an_ambiguous_file_name_matches_nothing():
@@ -346,6 +363,70 @@ def test_an_ambiguous_file_name_matches_nothing():
     names = np.array(["images/0.jpg"])
     with pytest.raises(UserError, match="no imgname is known"):
         match_frames(Predictions(Path("p"), names, "imgname", None, None), keys, images)
+
+
+def test_a_result_replaces_nothing_but_a_result(
+    checkout, predictions, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(checkout)
+    path = write(tmp_path / "p.npz", predictions)
+    precious = tmp_path / "thesis" / "chapter.txt"
+    precious.parent.mkdir()
+    precious.write_text("x")
+
+    def run(out):
+        return CliRunner().invoke(cli, ["score", str(path), "--dataset", DATASET, "--out", out])
+
+    for out in (str(precious.parent), str(precious), ".", "..", str(tmp_path)):
+        result = run(out)
+        assert result.exit_code == 2 and "is no result of score" in result.output, (out, result)
+    assert precious.read_text() == "x" and path.exists() and (checkout / "datasets").is_dir()
+    assert run(str(tmp_path / "new")).exit_code == 0
+    (tmp_path / "new" / "summary.csv").unlink()
+    assert run(str(tmp_path / "new")).exit_code == 0
+    assert (tmp_path / "new" / "summary.csv").exists()
+
+
+def test_outputs_never_replace_the_working_directory(tmp_path, monkeypatch):
+    (tmp_path / "a").mkdir()
+    monkeypatch.chdir(tmp_path / "a")
+    for out in (".", "..", "../../" + tmp_path.name):
+        with pytest.raises(ValueError, match="not a folder for outputs"):
+            with whole_folder(Path(out)):
+                raise AssertionError("the block must not run")
+    assert (tmp_path / "a").is_dir()
+
+
+def test_a_comparison_tells_of_both_files(checkout, predictions, tmp_path, monkeypatch):
+    monkeypatch.chdir(checkout)
+    ours = write(tmp_path / "a.npz", predictions)
+    count = len(predictions["key"])
+    two = {k: np.concatenate([v, v]) for k, v in predictions.items()}
+    two["sample"] = np.repeat([0, 1], count)
+    keep = np.tile(np.arange(count) > 0, 2)
+    theirs = write(tmp_path / "b.npz", {k: v[keep] for k, v in two.items()})
+    result = CliRunner().invoke(
+        cli, ["score", str(ours), "--dataset", DATASET, "--against", str(theirs), "--out",
+              str(tmp_path / "out")],
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "MISSING: 1 frames have no prediction in b.npz" in result.output
+    assert "NOT ALIKE: best of 1 beside best of 2" in result.output
+    about = json.loads((tmp_path / "out" / "about.json").read_text())
+    assert about["against"]["hypotheses"] == 2
+    assert about["against"]["missing"]["genhmr"] == [predictions["key"][0]]
+
+
+@pytest.mark.parametrize(
+    ("key", "sequence"),
+    [
+        ("downtown_walk_00/00017/0", "downtown_walk_00"),
+        ("P1_14_outdoor_climb/00017/0", "P1_14_outdoor_climb"),
+        ("images/S9_Walking 1.60457274_000123.jpg/17", "S9_Walking 1"),
+    ],
+)
+def test_frames_of_one_video_are_one_sequence(key, sequence):
+    assert sequence_of(key) == sequence
 
 
 def test_intervals_are_of_sequences_and_repeat():

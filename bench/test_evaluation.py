@@ -1,0 +1,107 @@
+"""A whole evaluation beside smplx and the usual formulas, and a refinement step beside the mesh.
+
+The evaluation poses the predicted and the true bodies from parameters and measures MPJPE, PA-MPJPE
+and MVE; the peer does the same with smplx, 4D-Humans' batched SVD and TokenHMR's vertex formula.
+The refinement step goes through the tokenizer's decoder and a joints-only body; the peer through
+the same decoder, smplx's full mesh and a regressor.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import smplx
+import torch
+
+from bench.test_metrics import batched_svd
+from genhmr.body import SMPLJoints, axis_angle_to_matrix, body25, export_smpl_pickle, load_bodies
+from genhmr.inference.refinement import refine_pose
+from genhmr.metrics import Evaluator, protocol_for
+from genhmr.tokenizer.model import PoseTokenizer
+
+BODIES = Path(__file__).resolve().parents[1] / "datasets" / "open" / "body"
+FRAMES = 64
+
+
+@pytest.fixture(scope="module")
+def bodies():
+    return load_bodies(BODIES)
+
+
+@pytest.fixture(scope="module")
+def peer_body(bodies, tmp_path_factory):
+    path = tmp_path_factory.mktemp("smpl") / "SMPL_NEUTRAL.pkl"
+    export_smpl_pickle(bodies.neutral, path)
+    return smplx.create(str(path), model_type="smpl", batch_size=FRAMES, create_transl=False)
+
+
+def _posed(layer, pose, betas):
+    return layer(
+        global_orient=pose[:, :1], body_pose=pose[:, 1:], betas=betas, pose2rot=False
+    ).vertices
+
+
+def test_whole_evaluation_beside_smplx_and_the_usual_formulas(beside, bodies, peer_body):
+    generator = torch.Generator().manual_seed(0)
+    truth = 0.3 * torch.randn(FRAMES, 24, 3, generator=generator)
+    pred = axis_angle_to_matrix(truth + 0.1 * torch.randn(truth.shape, generator=generator))
+    truth = axis_angle_to_matrix(truth)
+    betas = torch.randn(2, FRAMES, 10, generator=generator)
+    evaluator = Evaluator(protocol_for("3dpw", "fastmetro"), bodies)  # neutral, as the peer is
+    regressor = torch.from_numpy(bodies.regressor_h36m).float()
+    chosen = [6, 5, 4, 1, 2, 3, 16, 15, 14, 11, 12, 13, 8, 10]
+
+    def ours() -> dict:
+        return evaluator(pred, betas[0], truth, betas[1], ["neutral"] * FRAMES)
+
+    @torch.no_grad()
+    def usual() -> dict:
+        first, second = _posed(peer_body, pred, betas[0]), _posed(peer_body, truth, betas[1])
+        joints = [torch.matmul(regressor, vertices) for vertices in (first, second)]
+        roots = [j[:, :1] for j in joints]
+        a, b = (j[:, chosen] - root for j, root in zip(joints, roots))
+        gap = (first - roots[0]) - (second - roots[1])
+        return {
+            "mpjpe": 1000 * torch.sqrt(((a - b) ** 2).sum(-1)).mean(-1),
+            "pa_mpjpe": batched_svd(a, b),
+            "mve": 1000 * torch.sqrt((gap**2).sum(-1)).mean(-1),
+        }
+
+    expected = usual()
+    for name, values in ours().items():
+        torch.testing.assert_close(
+            torch.from_numpy(values).float(), expected[name], rtol=1e-4, atol=2e-2
+        )
+    beside(f"evaluation of {FRAMES} frames", "smplx + the usual formulas", ours, usual, 3.0)
+
+
+@pytest.mark.parametrize(("width", "goal"), [(512, 1.25), (128, 2.5)])
+def test_refinement_step_beside_the_full_mesh(beside, bodies, peer_body, width, goal):
+    torch.manual_seed(0)
+    tokenizer = PoseTokenizer(48, 512, 64, width).eval().requires_grad_(False)
+    joint_set = body25()
+    fast = SMPLJoints(bodies.neutral, joint_set)
+    from_vertices = torch.from_numpy(joint_set.from_vertices).float()
+    from_joints = torch.from_numpy(joint_set.from_joints).float()
+
+    def full(pose, betas):
+        out = peer_body(
+            global_orient=pose[:, :1], body_pose=pose[:, 1:], betas=betas, pose2rot=False
+        )
+        return from_vertices @ out.vertices + from_joints @ out.joints[:, :24]
+
+    generator = torch.Generator().manual_seed(1)
+    latents = torch.randn(FRAMES, 48, 64, generator=generator)
+    betas = torch.randn(FRAMES, 10, generator=generator)
+    cam = torch.tensor([0.9, 0.0, 0.0]).expand(FRAMES, 3)
+    points = torch.cat(
+        [0.3 * torch.randn(FRAMES, 25, 2, generator=generator), torch.ones(FRAMES, 25, 1)], -1
+    )
+
+    def step(joints):
+        return refine_pose(tokenizer.decode, joints, latents, betas, cam, points, steps=1)
+
+    torch.testing.assert_close(step(fast).pose, step(full).pose, rtol=1e-4, atol=1e-4)
+    beside(f"refinement step, batch {FRAMES}, decoder width {width}",
+           "full mesh through smplx", lambda: step(fast), lambda: step(full), goal)  # fmt: skip
