@@ -40,7 +40,7 @@ class Predictions:
         by: "key" or "imgname".
         person: (N,) int index of the person in an image, or None.
         sample: (N,) int index among the hypotheses for a frame, or None for one each.
-        pose: (N, 24, 3, 3) float32, with ``betas`` (N, 10) float32.
+        pose: (N, 24, 3) axis-angle or (N, 24, 3, 3) float32, with ``betas`` (N, 10) float32.
         vertices: (N, V, 3) float32 metres.
         joints: (N, J, 3) float32 metres, of ``joint_set``.
     """
@@ -50,7 +50,7 @@ class Predictions:
     by: str
     person: np.ndarray | None
     sample: np.ndarray | None
-    pose: Tensor | None = None
+    pose: np.ndarray | None = None
     betas: Tensor | None = None
     vertices: np.ndarray | None = None
     joints: np.ndarray | None = None
@@ -58,6 +58,10 @@ class Predictions:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def rotations(self, rows: np.ndarray) -> Tensor:
+        """(B, 24, 3, 3) of some rows; made when asked for, since all at once fill the memory."""
+        return _matrices(self.pose[rows])
 
 
 def _columns(path: Path) -> dict[str, np.ndarray]:
@@ -116,23 +120,30 @@ def _numbers(path: Path, columns: dict[str, np.ndarray], name: str, count: int) 
     return array
 
 
+def _matrices(rotations: np.ndarray) -> Tensor:
+    """(N, J, 3) axis-angle or (N, J, 3, 3) -> (N, J, 3, 3)."""
+    given = torch.from_numpy(np.ascontiguousarray(rotations))
+    return given if given.ndim == 4 else axis_angle_to_matrix(given)
+
+
 def _rotations(path: Path, array: np.ndarray, name: str, joints: tuple[int, ...]) -> np.ndarray:
-    """Axis-angle (N, 3J), (N, J, 3) or matrices (N, J, 3, 3) -> (N, J, 3, 3) float32."""
+    """Checks rotations; (N, 3J), (N, J, 3) -> (N, J, 3), and matrices -> (N, J, 3, 3)."""
     count = len(array)
     flat = array.reshape(count, -1)
     for number in joints:
         if array.shape[-2:] == (3, 3) and array.ndim >= 3 and flat.shape[1] == 9 * number:
             matrices = flat.reshape(count, number, 3, 3)
-            gram = np.einsum("njik,njil->njkl", matrices, matrices)
-            off = np.abs(gram - np.eye(3, dtype=np.float32)).max()
-            if off > 0.02 or (np.linalg.det(matrices) < 0).any():
-                raise UserError(
-                    f"{path}: '{name}' holds matrices that are no rotations (off by {off:.2g})."
-                )
+            for start in range(0, count, 1024):
+                some = matrices[start : start + 1024]
+                gram = np.einsum("njik,njil->njkl", some, some)
+                off = np.abs(gram - np.eye(3, dtype=np.float32)).max()
+                if off > 0.02 or (np.linalg.det(some) < 0).any():
+                    raise UserError(
+                        f"{path}: '{name}' holds matrices that are no rotations (off by {off:.2g})."
+                    )
             return matrices
         if flat.shape[1] == 3 * number and array.ndim <= 3:
-            vectors = torch.from_numpy(np.ascontiguousarray(flat.reshape(count, number, 3)))
-            return axis_angle_to_matrix(vectors).numpy()
+            return flat.reshape(count, number, 3)
     wanted = " or ".join(str(number) for number in joints)
     raise UserError(
         f"{path}: '{name}' has shape {array.shape}; axis-angle or rotation matrices of {wanted} "
@@ -140,20 +151,23 @@ def _rotations(path: Path, array: np.ndarray, name: str, joints: tuple[int, ...]
     )
 
 
-def _pose(path: Path, columns: dict[str, np.ndarray], count: int) -> Tensor:
-    """(N, 24, 3, 3) from ``pose``, or from ``global_orient`` and ``body_pose``."""
+def _pose(path: Path, columns: dict[str, np.ndarray], count: int) -> np.ndarray:
+    """``Predictions.pose`` from ``pose``, or from ``global_orient`` and ``body_pose``."""
     if "pose" in columns:
-        return torch.from_numpy(
-            _rotations(path, _numbers(path, columns, "pose", count), "pose", (NUM_JOINTS,))
-        )
+        return _rotations(path, _numbers(path, columns, "pose", count), "pose", (NUM_JOINTS,))
     root = _rotations(
         path, _numbers(path, columns, "global_orient", count), "global_orient", (1,)
     )
     body = _numbers(path, columns, "body_pose", count)
     body = _rotations(path, body, "body_pose", (NUM_JOINTS - 1, NUM_JOINTS - 3))
-    hands = NUM_JOINTS - 1 - body.shape[1]  # SMPL-H and SMPL-X bodies end at the wrists
-    rest = np.broadcast_to(np.eye(3, dtype=np.float32), (count, hands, 3, 3))
-    return torch.from_numpy(np.concatenate([root, body, rest], 1))
+    if root.ndim != body.ndim:
+        root, body = _matrices(root).numpy(), _matrices(body).numpy()
+    # SMPL-H and SMPL-X bodies end at the wrists: the hands rest.
+    hands = (count, NUM_JOINTS - 1 - body.shape[1])
+    rest = np.zeros((*hands, 3), np.float32)
+    if body.ndim == 4:
+        rest = np.broadcast_to(np.eye(3, dtype=np.float32), (*hands, 3, 3))
+    return np.concatenate([root, body, rest], 1)
 
 
 def _points(

@@ -166,7 +166,7 @@ def _measure(
                 joints = torch.from_numpy(found.joints[own])
                 measured = evaluator.measure_joints(joints, found.joint_set, posed, markers)
             elif found.pose is not None:
-                body = evaluator.poser.pose(found.pose[own], found.betas[own])
+                body = evaluator.poser.pose(found.rotations(own), found.betas[own])
                 measured = evaluator.measure(body, posed, markers)
             else:
                 vertices = torch.from_numpy(found.vertices[own])

@@ -155,7 +155,8 @@ def load_bodies(folder: Path) -> Bodies:
         regressor = regressor[[names.index(name) for name in H36M17_NAMES]]
         coco_names = [str(name) for name in take(regressor_path, content, "coco_names")]
         coco = take(regressor_path, content, "J_regressor_coco23")
-        if len(coco) != len(coco_names) or coco.shape[1:] != regressor.shape[1:]:
+        known = set(coco_names) >= COCO_LIMBS and len(coco) == len(coco_names)
+        if not known or coco.shape[1:] != regressor.shape[1:]:
             raise UserError(f"{regressor_path}: J_regressor_coco23 does not fit its names.")
         extra = open_extra19(regressor, dict(zip(coco_names, coco)))
     else:
@@ -176,6 +177,13 @@ def load_bodies(folder: Path) -> Bodies:
     )
 
 
+COCO_LIMBS = {
+    f"{side}_{part}"
+    for side in ("left", "right")
+    for part in ("ankle", "knee", "hip", "wrist", "elbow", "shoulder")
+}
+
+
 def open_extra19(h36m: np.ndarray, coco: Mapping[str, np.ndarray]) -> np.ndarray:
     """A stand-in for SMPL_to_J19 on the open body: COCO's limbs, Human3.6M's trunk and head.
 
@@ -191,11 +199,10 @@ def open_extra19(h36m: np.ndarray, coco: Mapping[str, np.ndarray]) -> np.ndarray
     def middle(*names: str) -> np.ndarray:
         return np.mean([np.asarray(coco[name], np.float64) for name in names], axis=0)
 
-    rows = {
-        f"{side[0].upper()}{part.capitalize()}": middle(f"{side}_{part}")
-        for side in ("left", "right")
-        for part in ("ankle", "knee", "hip", "wrist", "elbow", "shoulder")
-    }
+    rows = {}
+    for name in COCO_LIMBS:
+        side, part = name.split("_")
+        rows[f"{side[0].upper()}{part.capitalize()}"] = middle(name)
     rows |= {
         "NeckLSP": trunk["Neck"],
         "HeadTop": trunk["HeadTop"],

@@ -16,6 +16,7 @@ import smplx
 import torch
 
 from genhmr.body import SMPL, export_smpl_pickle, joints, load_bodies, load_body_model
+from genhmr.body.joints import H36M17_NAMES
 from genhmr.types import UserError
 
 FIELDS = ("v_template", "shapedirs", "posedirs", "weights", "J_regressor", "faces", "parents")
@@ -203,8 +204,17 @@ def test_incomplete_open_folders_are_refused(bodies, tmp_path):
     with pytest.raises(UserError, match=r"regressors\.npz lacks 'h36m_names'"):
         load_bodies(tmp_path)
     names = np.array(["Pelvis"] * 17)
-    np.savez(tmp_path / "regressors.npz", J_regressor_h36m=regressor, h36m_names=names)
+    h36m = {"J_regressor_h36m": regressor, "h36m_names": names}
+    np.savez(tmp_path / "regressors.npz", **h36m)
+    with pytest.raises(UserError, match=r"lacks 'J_regressor_coco23'"):
+        load_bodies(tmp_path)
+    coco = {"J_regressor_coco23": regressor, "coco_names": names}
+    np.savez(tmp_path / "regressors.npz", **h36m, **coco)
     with pytest.raises(UserError, match="names other joints"):
+        load_bodies(tmp_path)
+    h36m["h36m_names"] = np.array(H36M17_NAMES)
+    np.savez(tmp_path / "regressors.npz", **h36m, **coco)
+    with pytest.raises(UserError, match="J_regressor_coco23 does not fit its names"):
         load_bodies(tmp_path)
 
 
