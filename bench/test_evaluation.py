@@ -102,6 +102,9 @@ def test_refinement_step_beside_the_full_mesh(beside, bodies, peer_body, width, 
     def step(joints):
         return refine_pose(tokenizer.decode, joints, latents, betas, cam, points, steps=1)
 
-    torch.testing.assert_close(step(fast).pose, step(full).pose, rtol=1e-4, atol=1e-4)
+    # Adam's first step follows the sign of the gradient: where that is 0 up to rounding the two may
+    # part, so what they descend from is compared, and the poses loosely.
+    torch.testing.assert_close(step(fast).loss, step(full).loss, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(step(fast).pose, step(full).pose, rtol=1e-2, atol=2e-3)
     beside(f"refinement step, batch {FRAMES}, decoder width {width}",
            "full mesh through smplx", lambda: step(fast), lambda: step(full), goal)  # fmt: skip
