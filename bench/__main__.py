@@ -189,7 +189,7 @@ def score(
     out: Path | None,
 ) -> None:
     """Score the predictions of any method under named protocols (docs/predictions.md)."""
-    from bench.score import run
+    from bench.score_report import run
 
     target = out or RESULTS / "scores" / f"{predictions.stem}-{dataset}"
     run(predictions, dataset, protocols, against, joints, target)

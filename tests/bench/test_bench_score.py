@@ -12,8 +12,10 @@ from click.testing import CliRunner
 
 from bench.__main__ import cli
 from bench.intervals import bootstrap
-from bench.predictions import Predictions, match_frames
-from bench.score import compare, read_truth, score, sequence_of, summarise
+from bench.matching import match_frames
+from bench.predictions import Predictions
+from bench.score import read_truth, score, sequence_of
+from bench.score_report import compare, summarise
 from bench.stage import whole_folder
 from genhmr.body import SMPL, axis_angle_to_matrix, load_bodies
 from genhmr.metrics import Evaluator, protocol_for

@@ -1,0 +1,121 @@
+"""Joins predictions to the frames of the ground truth by name, whatever their order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench.predictions import Predictions
+from genhmr.types import UserError
+
+
+@dataclass(frozen=True)
+class Match:
+    """Which prediction belongs to which frame of the ground truth.
+
+    Attributes:
+        rows: (T, K) row of the predictions for frame t and hypothesis k.
+        frames: (T,) frames of the ground truth that have predictions, in its order.
+        missing: keys of the frames without one.
+        unknown: names of predictions that no frame has.
+    """
+
+    rows: np.ndarray
+    frames: np.ndarray
+    missing: list[str]
+    unknown: list[str]
+
+
+def _tail(path: str, parts: int) -> str:
+    return "/".join(path.replace("\\", "/").split("/")[-parts:])
+
+
+def _frames_by_image(images: list[str]) -> tuple[dict[str, list[int]], int]:
+    """Path tails -> frames, and their length: as short as tells all images of the set apart.
+
+    A shorter tail is never tried: what is unique in one split may be another picture elsewhere.
+    """
+    distinct = len(set(images))
+    longest = max(image.count("/") for image in images) + 1
+    parts = next(
+        (n for n in range(1, longest) if len({_tail(i, n) for i in set(images)}) == distinct),
+        longest,
+    )
+    frames: dict[str, list[int]] = {}
+    for frame, image in enumerate(images):
+        frames.setdefault(_tail(image, parts), []).append(frame)
+    return frames, parts
+
+
+def match_frames(
+    found: Predictions, keys: list[str], images: list[str], numbered: bool = True
+) -> Match:
+    """Joins predictions and ground truth by name; their order does not matter.
+
+    Args:
+        found: the predictions.
+        keys: of the frames, ``<sequence>/<frame>/<person>``.
+        images: of the frames, paths relative to the data set. An image name of a prediction may
+            have other folders in front; as many of its last parts must agree as tell the images
+            of the data set apart.
+        numbered: whether keys end in the number of the person (3DPW, EMDB) or of a row (npz sets).
+
+    Raises:
+        UserError: a frame is predicted twice, hypotheses are incomplete, an image shows several
+            people and no ``person`` tells which, or no name is known.
+    """
+    if found.by == "key":
+        lookup = {key: [frame] for frame, key in enumerate(keys)}.get
+    else:
+        tails, parts = _frames_by_image(images)
+
+        def lookup(name: str) -> list[int] | None:
+            return tails.get(_tail(name, parts))
+
+    table: dict[int, dict[int, int]] = {}
+    unknown = []
+    for row, name in enumerate(found.names):
+        frames = lookup(str(name))
+        if frames is None:
+            unknown.append(str(name))
+            continue
+        if found.person is None and len(frames) > 1:
+            raise UserError(
+                f"{found.path}: {name} shows {len(frames)} people: add a column 'person' with "
+                f"their numbers, or use 'key' (here {keys[frames[0]]})."
+            )
+        # The number counts even where one person is left: the others may have been filtered out.
+        if found.person is not None and found.by == "imgname" and numbered:
+            wanted = str(found.person[row])
+            frames = [frame for frame in frames if keys[frame].rsplit("/", 1)[1] == wanted]
+            if not frames:
+                unknown.append(f"{name} person {wanted}")
+                continue
+        sample = 0 if found.sample is None else int(found.sample[row])
+        known = table.setdefault(frames[0], {})
+        if sample in known:
+            again = "" if found.sample is None else f" and sample {sample}"
+            raise UserError(
+                f"{found.path}: frame {keys[frames[0]]}{again} is predicted twice (rows "
+                f"{known[sample]} and {row}): keep one, or number hypotheses in 'sample'."
+            )
+        known[sample] = row
+    if not table:
+        raise UserError(
+            f"{found.path}: no {found.by} is known to the ground truth; the file has "
+            f"'{found.names[0]}', the ground truth has "
+            f"'{keys[0] if found.by == 'key' else images[0]}'."
+        )
+    hypotheses = max(len(known) for known in table.values())
+    for frame, known in table.items():
+        if set(known) != set(range(hypotheses)):
+            raise UserError(
+                f"{found.path}: frame {keys[frame]} has the hypotheses {sorted(known)}, others "
+                f"have {hypotheses}: every frame needs 'sample' 0 to {hypotheses - 1}."
+            )
+    frames = np.array(sorted(table), np.int64)
+    rows = np.array([[table[f][k] for k in range(hypotheses)] for f in frames], np.int64)
+    have = set(table)
+    missing = [key for frame, key in enumerate(keys) if frame not in have]
+    return Match(rows, frames, missing, unknown)
