@@ -1,4 +1,4 @@
-"""What `python -m bench score` prints and writes: summary, comparison, picture, and what is missing.
+"""What `python -m bench score` prints and writes: summary, comparison, picture, and gaps.
 
 Nothing is written unless all of it could be.
 """
