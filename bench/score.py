@@ -26,6 +26,7 @@ from genhmr.metrics import (
     best_of,
     kind_of,
     presets_for,
+    protocol_for,
     root_of,
 )
 from genhmr.types import BodyOutput, PersonFrame, UserError
@@ -96,16 +97,10 @@ def choose_protocols(dataset: str, names: tuple[str, ...]) -> dict[str, Protocol
     """The named protocols of a data set; "all" stands for every one that covers it.
 
     Raises:
-        UserError: an unknown name, or protocols that need different frames.
+        UserError: an unknown data set, or a protocol that does not cover it.
     """
-    known = presets_for(dataset)
-    wanted = list(known) if ALL in names else list(dict.fromkeys(names))
-    for name in wanted:
-        if name not in known:
-            raise UserError(
-                f"protocol '{name}' is not defined on {dataset}; choose {', '.join(known)} or all."
-            )
-    return {name: known[name] for name in wanted}
+    wanted = presets_for(dataset) if ALL in names else dict.fromkeys(names)
+    return {name: protocol_for(dataset, name) for name in wanted}
 
 
 def _usable(

@@ -13,7 +13,7 @@ import click
 import numpy as np
 import pandas as pd
 
-from bench.intervals import Interval, bootstrap
+from bench.intervals import bootstrap
 from bench.score import METRICS, Scores, choose_protocols, score
 from bench.stage import whole_folder
 from genhmr.body.model_files import load_bodies
@@ -22,30 +22,7 @@ from genhmr.types import UserError
 
 def summarise(scores: Scores, seed: int = 0) -> pd.DataFrame:
     """One line a protocol and metric: ``mean, low, high, n, total, interval`` (95 %)."""
-    lines = []
-    for name, protocol in scores.protocols.items():
-        own = scores.frames[scores.frames["protocol"] == name]
-        for metric in METRICS:
-            values = own[metric].to_numpy()
-            if metric == "mve" and np.isnan(values).all():
-                continue  # joints or markers have no surface
-            sequences = own["sequence"].to_numpy()
-            found = bootstrap(values, sequences, seed, aggregate=protocol.aggregate)
-            lines.append(_line(name, metric, found, scores.total[name]))
-    return pd.DataFrame(lines)
-
-
-def _line(name: str, metric: str, found: Interval, total: int) -> dict[str, Any]:
-    return {
-        "protocol": name,
-        "metric": metric,
-        "mean": found.mean,
-        "low": found.low,
-        "high": found.high,
-        "n": found.n,
-        "total": total,
-        "interval": found.unit,
-    }
+    return _intervals(scores.frames, scores, seed)
 
 
 def compare(ours: Scores, theirs: Scores, seed: int = 0) -> pd.DataFrame:
@@ -57,15 +34,36 @@ def compare(ours: Scores, theirs: Scores, seed: int = 0) -> pd.DataFrame:
     both = ours.frames.merge(theirs.frames, on=["protocol", "key", "sequence"])
     if both.empty:
         raise UserError("the two files have no frame in common under a common protocol.")
+    gaps = {metric: both[f"{metric}_x"] - both[f"{metric}_y"] for metric in METRICS}
+    return _intervals(both.assign(**gaps), ours, seed)
+
+
+def _intervals(frames: pd.DataFrame, scores: Scores, seed: int) -> pd.DataFrame:
+    """Mean and interval of every metric under every protocol that ``frames`` has."""
     lines = []
-    for name, own in both.groupby("protocol", sort=False):
+    for name, own in frames.groupby("protocol", sort=False):
         for metric in METRICS:
-            gap = (own[f"{metric}_x"] - own[f"{metric}_y"]).to_numpy()
-            if metric == "mve" and np.isnan(gap).all():
-                continue
-            aggregate = ours.protocols[name].aggregate
-            found = bootstrap(gap, own["sequence"].to_numpy(), seed, aggregate=aggregate)
-            lines.append(_line(str(name), metric, found, ours.total[str(name)]))
+            values = own[metric].to_numpy()
+            if metric == "mve" and np.isnan(values).all():
+                continue  # joints or markers have no surface
+            found = bootstrap(
+                values,
+                own["sequence"].to_numpy(),
+                seed,
+                aggregate=scores.protocols[name].aggregate,
+            )
+            lines.append(
+                {
+                    "protocol": name,
+                    "metric": metric,
+                    "mean": found.mean,
+                    "low": found.low,
+                    "high": found.high,
+                    "n": found.n,
+                    "total": scores.total[name],
+                    "interval": found.unit,
+                }
+            )
     return pd.DataFrame(lines)
 
 
