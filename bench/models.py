@@ -28,6 +28,7 @@ from genhmr.body.smpl import SMPLJoints
 from genhmr.data.augment import AugmentConfig
 from genhmr.data.crops import CropSource, iterate_crops
 from genhmr.data.decoded import DecodedShard
+from genhmr.data.motion_shards import MotionShard
 from genhmr.data.shards import ImageShard
 from genhmr.image.pretrained import (
     backbone_from_weights,
@@ -43,6 +44,7 @@ from genhmr.train.checkpoint import (
     load_weights,
     save_weights,
 )
+from genhmr.train.lifter import train_lifter
 from genhmr.train.model_files import (
     build_genhmr,
     load_genhmr,
@@ -164,7 +166,12 @@ def make_transformer(job: Json, build: Path, out: Path, scratch: Path) -> None:
         folders = [build / "data" / role / "train" for role in job["train_on"]]
         inputs = [folder / "manifest.json" for folder in folders]
         inputs += [part / BACKBONE_FILE, part / TOKENIZER_FILE]
+        lift_on = job["lift"]["train_on"] if job["lift"] else {}
+        motion = [build / "data" / role / "train" for role in lift_on]
+        inputs += [folder / "manifest.json" for folder in motion]
         with scratch_folder(scratch, job, inputs) as own_scratch:
+            if job["lift"]:
+                _train_lifter(job, model, motion, own_scratch, device)
             history = _train_transformer(job, model, folders, own_scratch, device)
             if parallel.rank() == 0:
                 about = {k: job[k] for k in ("train", "train_on", "losses")}
@@ -194,6 +201,25 @@ def _pixels(shard: ImageShard, cache: Path) -> CropSource:
     """The shard with its images decoded once, if that is small enough to lie on a disk."""
     size = 3 * len(shard) * shard.crop_resolution**2
     return DecodedShard(shard, cache) if size <= MAX_DECODED else shard
+
+
+def _train_lifter(
+    job: Json, model: GenHMR, folders: list[Path], scratch: Path, device: str
+) -> None:
+    """Trains the lifter of the model's guide on the motion shards in ``folders``."""
+    lift = job["lift"]
+    train_lifter(
+        model.guide.lifter,
+        [MotionShard(folder).poses for folder in folders],
+        SMPLJoints(load_bodies(Path(job["bodies"])).neutral, body25()).to(device),
+        scratch,
+        lift["steps"],
+        lift["batch"],
+        warmup=min(100, lift["steps"] // 10),
+        shares=list(lift["train_on"].values()),
+        seed=job["seed"],
+        device=device,
+    )
 
 
 def _train_transformer(

@@ -198,11 +198,26 @@ def _check_guide(name: str, sizes: Json) -> None:
             f"variants.yaml: profile '{name}' has reference {sizes['reference']!r}; "
             f"choose one of {', '.join(REFERENCES)}."
         )
+    if sizes["reference"] == "keypoints" and not sizes["lifter"]:
+        raise UserError(
+            f"variants.yaml: profile '{name}' has reference keypoints and no lifter; give it "
+            "{width: 512, steps: 20000, batch: 128} or set reference to learned."
+        )
     if sizes["reference"] == "learned" and sizes["heatmap_weight"]:
         raise UserError(
             f"variants.yaml: profile '{name}' has heatmap_weight {sizes['heatmap_weight']} and no "
             "keypoints (reference: learned); set heatmap_weight to 0."
         )
+
+
+def _lift_job(sizes: Json, tokenizer: Json) -> Json | None:
+    """How the guide's lifter is trained: on the motion that the tokenizer learns from."""
+    if sizes["reference"] == "learned":
+        return None
+    return {
+        **{k: sizes["lifter"][k] for k in ("steps", "batch")},
+        "train_on": tokenizer["train_on"],
+    }
 
 
 def build_jobs(params: Json, variants: Json) -> dict[str, Json]:
@@ -264,6 +279,7 @@ def build_jobs(params: Json, variants: Json) -> dict[str, Json]:
                     k: profile["transformer"][k]
                     for k in ("width", "heads", "points", "features", "reference")
                 },
+                "lifter": (profile["transformer"]["lifter"] or {}).get("width"),
             },
             "train": {
                 k: profile["transformer"][k]
@@ -272,6 +288,7 @@ def build_jobs(params: Json, variants: Json) -> dict[str, Json]:
                     "expected_scale", "target_spread", "heatmap_weight",
                 )
             },  # fmt: skip
+            "lift": _lift_job(profile["transformer"], variants["tokenizers"][entry["tokenizer"]]),
             "weights": "datasets/open/weights/genhmr.safetensors" if base_shipped else None,
             "short": bool(profile["transformer"]["short"]) and not base_shipped,
             "crop": crops["size"],

@@ -25,6 +25,7 @@ from genhmr.train.checkpoint import (
 from genhmr.train.tokenizer import load_tokenizer
 from genhmr.transformer.genhmr import GenHMR
 from genhmr.transformer.guide import KeypointGuide
+from genhmr.transformer.lifter import PoseLifter
 from genhmr.transformer.model import ImageHeads, MaskedTransformer
 from genhmr.types import UserError
 
@@ -39,8 +40,9 @@ def build_genhmr(
     Args:
         backbone: pre-trained.
         tokenizer: trained.
-        sizes: ``scales, layers, width, heads, points, features, reference``; the last is
-            "learned" or "keypoints" (``genhmr.transformer.guide``).
+        sizes: ``scales, layers, width, heads, points, features, reference, lifter``; the last
+            but one is "learned" or "keypoints" (``genhmr.transformer.guide``), the last the
+            width of the guide's lifter.
         generator: draws the initial weights.
     """
     num_codes = len(tokenizer.codebook)
@@ -61,7 +63,12 @@ def build_genhmr(
         guide = None
         if sizes["reference"] == "keypoints":
             guide = KeypointGuide(
-                backbone.dim, sizes["features"], tokenizer.num_tokens, sizes["width"]
+                backbone.dim,
+                sizes["features"],
+                tokenizer.num_tokens,
+                sizes["width"],
+                tokenizer.codebook.shape[1],
+                PoseLifter(sizes["lifter"]),
             )
     transformer.initialise_from_codebook(tokenizer.codebook, generator)
     return GenHMR(backbone, pyramid, transformer, heads, tokenizer, guide)

@@ -75,7 +75,7 @@ class GenHMR(nn.Module):
     def encode_grid(self, grid: Tensor) -> ImageFeatures:
         """Everything behind the backbone that does not depend on tokens."""
         betas, cam = self.heads(grid)
-        guide = None if self.guide is None else self.guide(grid)
+        guide = None if self.guide is None else self.guide(grid, self.tokenizer.encode)
         return ImageFeatures(grid, flatten_maps(self.pyramid(grid)), betas, cam, guide)
 
     def encode_image(self, images: Tensor) -> ImageFeatures:

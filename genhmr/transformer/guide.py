@@ -5,12 +5,15 @@ every person, and the offsets must find the limb. Here a token may start instead
 the backbone itself sees it: a keypoint head (the one that pre-training trained, the role of
 ViTPose's) reads 25 heatmaps off the grid, and their peaks become the reference points and, as in
 DAB-DETR (Liu et al. 2022), the positional part of the queries. Nothing from outside enters: the
-keypoints are a reading of the image features. ``reference: learned`` in variants.yaml is the
-paper's form.
+keypoints are a reading of the image features. A ``PoseLifter`` makes them a first guess of the
+pose, which the tokenizer's encoder puts into the language of the tokens: each token is told the
+latent that the guess would have there. ``reference: learned`` in variants.yaml is the paper's
+form.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +22,7 @@ from torch import Tensor, nn
 from genhmr.body.joints import BODY25_NAMES
 from genhmr.image.dense_head import HEAD_SCALE, decode_keypoints, merge_levels
 from genhmr.image.pyramid import FeaturePyramid
+from genhmr.transformer.lifter import PoseLifter
 from genhmr.types import NUM_JOINTS, NUM_KEYPOINTS
 
 # Each SMPL joint as a mean of BODY_25 keypoints: what they have in common, or what it lies between.
@@ -48,12 +52,14 @@ class TokenGuide:
         reference: (B, L, 2), reference points in [0, 1].
         context: (B, L, width), added to the queries.
         heatmaps: (B, 25, H, W) logits of a distribution over the cells of the 4x map.
+        pose: (B, 24, 3, 3), lifted from the keypoints.
     """
 
     keypoints: Tensor
     reference: Tensor
     context: Tensor
     heatmaps: Tensor
+    pose: Tensor
 
 
 class KeypointGuide(nn.Module):
@@ -66,21 +72,31 @@ class KeypointGuide(nn.Module):
         feature_dim: channels of the pre-trained keypoint head's pyramid.
         num_tokens: L, a multiple of 24; token i belongs to joint i // (L / 24).
         width: of the transformer.
+        code_dim: D of the tokenizer's latents.
+        lifter: keypoints -> pose.
 
     Raises:
         ValueError: L is not a multiple of 24.
     """
 
-    def __init__(self, in_dim: int, feature_dim: int, num_tokens: int, width: int):
+    def __init__(
+        self,
+        in_dim: int,
+        feature_dim: int,
+        num_tokens: int,
+        width: int,
+        code_dim: int,
+        lifter: PoseLifter,
+    ):
         super().__init__()
         if num_tokens % NUM_JOINTS:
             raise ValueError(f"num_tokens must be a multiple of {NUM_JOINTS}, got {num_tokens}")
         self.pyramid = FeaturePyramid(in_dim, feature_dim, (1, HEAD_SCALE))
         self.heatmaps = nn.Conv2d(feature_dim, NUM_KEYPOINTS, kernel_size=1)
-        self.person = nn.Sequential(
-            nn.Linear(3 * NUM_KEYPOINTS, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
-        )
+        self.lifter = lifter
+        self.person = nn.Linear(lifter.width, width)
         self.own = nn.Linear(3, width)
+        self.guess = nn.Linear(code_dim, width)
         places = joint_places().repeat_interleave(num_tokens // NUM_JOINTS, 0)
         self.register_buffer("places", places, persistent=False)
 
@@ -105,13 +121,21 @@ class KeypointGuide(nn.Module):
             self.heatmaps.bias.copy_(tensors["head.cells.bias"][:NUM_KEYPOINTS])
         return True
 
-    def forward(self, grid: Tensor) -> TokenGuide:
-        """grid (B, in_dim, H, W) -> the guide of its tokens."""
+    def forward(self, grid: Tensor, encode: Callable[[Tensor], Tensor]) -> TokenGuide:
+        """Reads the keypoints and lifts them.
+
+        Args:
+            grid: (B, in_dim, H, W).
+            encode: pose (B, 24, 3, 3) -> latents (B, L, D), the tokenizer's encoder.
+        """
         heatmaps = self.heatmaps(merge_levels(*self.pyramid(grid))).float()
         points, confidence = decode_keypoints(heatmaps)
-        points = points / points.new_tensor([heatmaps.shape[3], heatmaps.shape[2]])
+        height, width = heatmaps.shape[-2:]
+        points = points / points.new_tensor([width, height])
         keypoints = torch.cat([points, confidence[..., None]], -1)
-        centred = torch.cat([2 * points - 1, confidence[..., None]], -1)
-        own = self.places @ centred  # (B, L, 3)
-        context = self.own(own) + self.person(centred.flatten(1))[:, None]
-        return TokenGuide(keypoints, (own[..., :2] + 1) / 2, context, heatmaps)
+        # The crop is square and as high as what the backbone sees of it.
+        to_crop = points.new_tensor([width / height, 1.0])
+        pose, person = self.lifter(torch.cat([(points - 0.5) * to_crop, confidence[..., None]], -1))
+        own = self.places @ torch.cat([2 * points - 1, confidence[..., None]], -1)  # (B, L, 3)
+        context = self.own(own) + self.person(person)[:, None] + self.guess(encode(pose))
+        return TokenGuide(keypoints, (own[..., :2] + 1) / 2, context, heatmaps, pose)

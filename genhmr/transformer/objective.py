@@ -64,7 +64,8 @@ def training_losses(
             is the mean of the codes under its predicted distribution, without noise, as TokenHMR
             decodes. Not the paper's (0); where training is short its gradient, which has neither
             the variance of a drawn code nor the bias of the straight-through step, is what
-            teaches the features where limbs are.
+            teaches the features where limbs are. The guide's lifted pose, if the model has a
+            guide, has the same losses with the same factor.
 
     A weight on the heatmaps needs a model with a guide.
 
@@ -107,6 +108,10 @@ def training_losses(
         geometry = _geometry_losses(pose, features, batch, joints_fn)
         total = total + expected_scale * _weighted(geometry, weights)
         parts |= {f"expected_{name}": value for name, value in geometry.items()}
+        if features.guide is not None:
+            geometry = _geometry_losses(features.guide.pose, features, batch, joints_fn)
+            total = total + expected_scale * _weighted(geometry, weights)
+            parts |= {f"lifted_{name}": value for name, value in geometry.items()}
     if weights.heatmaps > 0:
         parts["heatmaps"] = heatmaps_loss(features.guide.heatmaps, batch.keypoints_2d)
         total = total + weights.heatmaps * parts["heatmaps"]
