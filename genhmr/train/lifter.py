@@ -124,7 +124,8 @@ def train_lifter(
         checkpoint_every, log_every: steps.
 
     Returns:
-        The history: ``pose`` and ``joints_3d`` as in ``genhmr.transformer.losses``.
+        The history: ``pose`` and ``joints_3d`` of ``genhmr.transformer.losses``, means since the
+        last entry.
 
     Raises:
         UserError: unusable poses, or a checkpoint of another training.
@@ -147,6 +148,8 @@ def train_lifter(
         device=device,
         signature=hashlib.sha256(json.dumps(settings).encode()).hexdigest(),
     )
+    sums: dict[str, Tensor] = {}
+    since = 0
     for step in loop:
         set_lr(optimiser, cosine_lr(step, steps, lr, warmup))
         generator.manual_seed(parallel.stream(seed, step, parallel.rank()))
@@ -167,8 +170,11 @@ def train_lifter(
         torch.nn.utils.clip_grad_norm_(lifter.parameters(), 5.0)
         optimiser.step()
         average.update()
+        sums = {name: sums.get(name, 0.0) + value.detach() for name, value in parts.items()}
+        since += 1
         if (step + 1) % log_every == 0 or step + 1 == steps:
-            loop.log(**{name: float(value.detach()) for name, value in parts.items()})
+            loop.log(**{name: float(value) / since for name, value in sums.items()})
+            sums, since = {}, 0
     average.swap()
     lifter.eval()
     return loop.history

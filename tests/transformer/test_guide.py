@@ -9,21 +9,28 @@ from genhmr.image.pyramid import FeaturePyramid
 from genhmr.image.vit import ViTBackbone
 from genhmr.transformer.genhmr import GenHMR
 from genhmr.transformer.guide import KeypointGuide, joint_places
+from genhmr.transformer.lifter import PoseLifter
 from tests.transformer.tiny_models import composed, tiny_batch
 
-DIM, FEATURES, TOKENS, WIDTH = 12, 6, 48, 16
+DIM, FEATURES, TOKENS, WIDTH, CODE = 12, 6, 48, 16, 8
 
 
 def fresh(seed=0, features=FEATURES):
     torch.manual_seed(seed)
-    return KeypointGuide(DIM, features, TOKENS, WIDTH).eval()
+    return KeypointGuide(DIM, features, TOKENS, WIDTH, CODE, PoseLifter(20, 1)).eval()
+
+
+def latents(pose):
+    """Stand-in for the tokenizer's encoder: two tokens a joint, the rotation's first rows."""
+    return pose[:, :, :2].reshape(len(pose), TOKENS, 3).tile(1, 1, CODE)[..., :CODE]
 
 
 def guided():
     """The tiny model with a guide; its grid has 4 x 4 cells."""
     plain = composed()
     torch.manual_seed(1)
-    guide = KeypointGuide(DIM, FEATURES, 24, 16)
+    guide = KeypointGuide(DIM, FEATURES, 24, 16, 8, PoseLifter(20, 1))
+    torch.nn.init.normal_(guide.lifter.blocks[0].outer.weight)  # the identity at the start
     return GenHMR(
         plain.backbone, plain.pyramid, plain.transformer, plain.heads, plain.tokenizer, guide
     ).eval()
@@ -43,7 +50,7 @@ def test_a_token_starts_where_its_joint_peaks():
     heatmaps = torch.full((1, 25, 16, 12), -30.0)
     heatmaps[0, torch.arange(25), rows, columns] = 30.0
     guide.heatmaps.register_forward_hook(lambda *_: heatmaps)
-    out = guide(torch.randn(1, DIM, 4, 3))
+    out = guide(torch.randn(1, DIM, 4, 3), latents)
     expected = torch.stack([(columns + 0.5) / 12, (rows + 0.5) / 16], -1)
     torch.testing.assert_close(out.keypoints[0, :, :2], expected)
     torch.testing.assert_close(out.keypoints[0, :, 2], torch.ones(25))
@@ -52,6 +59,22 @@ def test_a_token_starts_where_its_joint_peaks():
     torch.testing.assert_close(out.reference[0, 6], (2 * expected[8] + expected[1]) / 3)
     assert out.context.shape == (1, TOKENS, WIDTH)
     assert not torch.allclose(out.context[0, 8], out.context[0, 6])
+
+
+def test_the_lifter_is_told_crop_units_and_its_guess_reaches_every_token():
+    """The grid is a cut of 3:4 out of a square crop: its right edge lies at x = 0.375."""
+    guide = fresh()
+    heatmaps = torch.full((1, 25, 16, 12), -30.0)
+    heatmaps[0, :, 15, 11] = 30.0
+    guide.heatmaps.register_forward_hook(lambda *_: heatmaps)
+    told = []
+    guide.lifter.register_forward_pre_hook(lambda _, inputs: told.append(inputs[0]))
+    out = guide(torch.randn(1, DIM, 4, 3), latents)
+    corner = torch.tensor([0.375 - 0.5 / 16, 0.5 - 0.5 / 16, 1.0])
+    torch.testing.assert_close(told[0], corner.expand(1, 25, 3))
+    torch.testing.assert_close(out.pose, guide.lifter(told[0])[0])
+    other = guide(torch.randn(1, DIM, 4, 3), lambda pose: latents(pose) + 1.0)
+    assert ((other.context - out.context).abs().sum(-1) > 0).all()
 
 
 def test_warm_start_repeats_the_pretrained_heatmaps():
@@ -63,7 +86,7 @@ def test_warm_start_repeats_the_pretrained_heatmaps():
     seen = []
     guide.heatmaps.register_forward_hook(lambda _m, _i, out: seen.append(out))
     assert guide.warm_start(model.state_dict())
-    guide(grid)
+    guide(grid, latents)
     torch.testing.assert_close(seen[0], model.head(*model.pyramid(grid)).heatmaps)
 
     other = fresh(features=8)
@@ -91,10 +114,10 @@ def test_an_image_is_guided_by_itself_alone():
     model, images = guided(), tiny_batch(6).images
     together = model.encode_image(images).guide
     alone = model.encode_image(images[2:3]).guide
-    for name in ("keypoints", "reference", "context"):
+    for name in ("keypoints", "reference", "context", "pose"):
         torch.testing.assert_close(getattr(together, name)[2:3], getattr(alone, name))
 
 
 def test_tokens_must_share_out_among_the_joints():
     with pytest.raises(ValueError, match="multiple of 24"):
-        KeypointGuide(DIM, FEATURES, 50, WIDTH)
+        KeypointGuide(DIM, FEATURES, 50, WIDTH, CODE, PoseLifter(20, 1))
