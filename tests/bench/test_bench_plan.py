@@ -121,12 +121,27 @@ def test_bad_params_are_one_sentence(params, edit, message):
             lambda p, v: v["profiles"]["mini"]["transformer"].__setitem__("reference", "learned"),
             "heatmap_weight 0.2 and no keypoints",
         ),
+        (
+            lambda p, v: v["profiles"]["mini"]["transformer"].__setitem__("lifter", None),
+            "profile 'mini' has reference keypoints and no lifter; give it {width",
+        ),
     ],
 )
 def test_unknown_variants_are_one_sentence(params, variants, edit, message):
     edit(params, variants)
     with pytest.raises(UserError, match=message):
         build_jobs(params, variants)
+
+
+def test_the_lifter_learns_from_the_motion_of_the_tokenizer(params, variants):
+    job = build_jobs(params, variants)["transformer/base.json"]
+    assert job["model"]["lifter"] == 512
+    assert job["lift"] == {
+        "steps": 500, "batch": 128, "train_on": variants["tokenizers"]["base"]["train_on"]
+    }  # fmt: skip
+    params["profile"] = "paper"
+    job = build_jobs(params, variants)["transformer/base.json"]
+    assert job["model"]["lifter"] is None and job["lift"] is None
 
 
 def test_writing_replaces_the_old_plan(tmp_path, params, variants):
