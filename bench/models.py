@@ -264,6 +264,7 @@ def _train_transformer(
             losses["joints_3d"],
             losses["joints_2d"],
             train["heatmap_weight"],
+            job["lift"]["weight"] if job["lift"] else 0.0,
         ),
         geometry_scale=train["geometry_scale"],
         target_spread=train["target_spread"],

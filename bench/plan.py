@@ -201,7 +201,7 @@ def _check_guide(name: str, sizes: Json) -> None:
     if sizes["reference"] == "keypoints" and not sizes["lifter"]:
         raise UserError(
             f"variants.yaml: profile '{name}' has reference keypoints and no lifter; give it "
-            "{width: 512, steps: 20000, batch: 128} or set reference to learned."
+            "{width: 512, steps: 20000, batch: 128, weight: 0.1} or set reference to learned."
         )
     if sizes["reference"] == "learned" and sizes["heatmap_weight"]:
         raise UserError(
@@ -215,7 +215,7 @@ def _lift_job(sizes: Json, tokenizer: Json) -> Json | None:
     if sizes["reference"] == "learned":
         return None
     return {
-        **{k: sizes["lifter"][k] for k in ("steps", "batch")},
+        **{k: sizes["lifter"][k] for k in ("steps", "batch", "weight")},
         "train_on": tokenizer["train_on"],
     }
 

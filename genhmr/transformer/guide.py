@@ -135,7 +135,10 @@ class KeypointGuide(nn.Module):
         keypoints = torch.cat([points, confidence[..., None]], -1)
         # The crop is square and as high as what the backbone sees of it.
         to_crop = points.new_tensor([width / height, 1.0])
-        pose, person = self.lifter(torch.cat([(points - 0.5) * to_crop, confidence[..., None]], -1))
+        seen = torch.cat([(points - 0.5) * to_crop, confidence[..., None]], -1)
+        # The lifter answers for its pose alone: bent to what helps the tokens it lifts worse.
+        pose, person = self.lifter(seen.detach())
         own = self.places @ torch.cat([2 * points - 1, confidence[..., None]], -1)  # (B, L, 3)
-        context = self.own(own) + self.person(person)[:, None] + self.guess(encode(pose))
+        guess = self.guess(encode(pose.detach()))
+        context = self.own(own) + self.person(person.detach())[:, None] + guess
         return TokenGuide(keypoints, (own[..., :2] + 1) / 2, context, heatmaps, pose)

@@ -35,6 +35,8 @@ class LossWeights:
         heatmaps: of the cross-entropy of the guide's heatmaps (``genhmr.transformer.guide``),
             which keeps them what pre-training made them while the backbone moves on. Not the
             paper's, whose tokens have no guide.
+        lifted: of pose and 3D joints of the pose that the guide lifts from its keypoints; their
+            gradient ends in the lifter. Not the paper's either.
     """
 
     mask: float = 1.0
@@ -43,6 +45,7 @@ class LossWeights:
     joints_3d: float = 5e-2
     keypoints_2d: float = 1e-2
     heatmaps: float = 0.0
+    lifted: float = 0.0
 
 
 def mask_loss(

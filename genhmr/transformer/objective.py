@@ -64,10 +64,9 @@ def training_losses(
             is the mean of the codes under its predicted distribution, without noise, as TokenHMR
             decodes. Not the paper's (0); where training is short its gradient, which has neither
             the variance of a drawn code nor the bias of the straight-through step, is what
-            teaches the features where limbs are. The guide's lifted pose, if the model has a
-            guide, has the same losses with the same factor.
+            teaches the features where limbs are.
 
-    A weight on the heatmaps needs a model with a guide.
+    Weights on heatmaps and on the lifted pose need a model with a guide.
 
     Returns:
         The total, and its unweighted parts plus the accuracy of masked tokens, detached.
@@ -108,13 +107,13 @@ def training_losses(
         geometry = _geometry_losses(pose, features, batch, joints_fn)
         total = total + expected_scale * _weighted(geometry, weights)
         parts |= {f"expected_{name}": value for name, value in geometry.items()}
-        if features.guide is not None:
-            geometry = _geometry_losses(features.guide.pose, features, batch, joints_fn)
-            total = total + expected_scale * _weighted(geometry, weights)
-            parts |= {f"lifted_{name}": value for name, value in geometry.items()}
     if weights.heatmaps > 0:
         parts["heatmaps"] = heatmaps_loss(features.guide.heatmaps, batch.keypoints_2d)
         total = total + weights.heatmaps * parts["heatmaps"]
+    if weights.lifted > 0:
+        geometry = _geometry_losses(features.guide.pose, features, batch, joints_fn)
+        parts["lifted"] = geometry["pose"] + geometry["joints_3d"]
+        total = total + weights.lifted * parts["lifted"]
     return total, {name: value.detach() for name, value in parts.items()}
 
 

@@ -137,7 +137,8 @@ def test_the_lifter_learns_from_the_motion_of_the_tokenizer(params, variants):
     job = build_jobs(params, variants)["transformer/base.json"]
     assert job["model"]["lifter"] == 512
     assert job["lift"] == {
-        "steps": 500, "batch": 128, "train_on": variants["tokenizers"]["base"]["train_on"]
+        "steps": 500, "batch": 128, "weight": 0.1,
+        "train_on": variants["tokenizers"]["base"]["train_on"],
     }  # fmt: skip
     params["profile"] = "paper"
     job = build_jobs(params, variants)["transformer/base.json"]
