@@ -111,14 +111,22 @@ def training_losses(
         parts["heatmaps"] = heatmaps_loss(features.guide.heatmaps, batch.keypoints_2d)
         total = total + weights.heatmaps * parts["heatmaps"]
     if weights.lifted > 0:
-        geometry = _geometry_losses(features.guide.pose, features, batch, joints_fn)
-        parts["lifted"] = geometry["pose"] + geometry["joints_3d"]
+        parts["lifted"] = _lifted_loss(features.guide.pose, batch, joints_fn)
         total = total + weights.lifted * parts["lifted"]
     return total, {name: value.detach() for name, value in parts.items()}
 
 
 def _weighted(geometry: dict[str, Tensor], weights: LossWeights) -> Tensor:
     return sum(getattr(weights, name) * value for name, value in geometry.items())
+
+
+def _lifted_loss(pose: Tensor, batch: CropBatch, joints_fn: JointsFn) -> Tensor:
+    """Pose and joints on the true shape, as the lifter was pre-trained: the heads learn nothing."""
+    betas = torch.where(batch.has_smpl[:, None], batch.betas, 0.0)
+    with torch.no_grad():
+        target = joints_fn(batch.pose, betas)
+    error = pose_loss(pose, batch.pose, batch.has_smpl)
+    return error + joints_loss(joints_fn(pose, betas), target, batch.has_smpl)
 
 
 def _geometry_losses(
