@@ -39,7 +39,7 @@ _MARKERS = [*J24_TO_J14, SPIN24_NAMES.index("PelvisMPII")]  # what the marker pr
 METRICS = ("mpjpe", "pa_mpjpe", "mve")
 EXTRAS = ("pa_mve", "accel", "pck")  # measured when asked for
 PCK_THRESHOLDS = {"pck05": 0.05, "pck10": 0.10}  # of the side of the person's box
-BATCH = 256
+BATCH = 64
 ALL = "all"
 
 
@@ -97,7 +97,8 @@ def read_truth(kind: str, root: Path, split: str, bodies: Bodies) -> Truth:
             columns[name].append(np.stack([np.float32(getattr(frame, name)) for frame in some]))
     if not columns["keys"]:
         raise UserError(f"{root} has no frames in the split '{split}'.")
-    columns |= {name: np.concatenate(columns[name]) for name in arrays}
+    for name in arrays:  # one after the other: the pieces of each are freed before the next
+        columns[name] = np.concatenate(columns[name])
     known = np.isfinite(columns["pose"]).all((1, 2)) & np.isfinite(columns["betas"]).all(1)
     for name in ("pose", "betas"):
         np.nan_to_num(columns[name], copy=False)
