@@ -163,6 +163,16 @@ def tables() -> None:
 
 
 @cli.command()
+def claims() -> None:
+    """Judge the paper's claims by its own tables and by the rerun."""
+    from bench.claims_report import write_claims
+
+    variants, job = read_yaml(Path("variants.yaml")), _job("tables")
+    with recorded(PROVENANCE, "claims", job):
+        write_claims(variants, job, BUILD, Path("bench/reported"), RESULTS / "claims")
+
+
+@cli.command()
 def figures() -> None:
     """Draw the gallery and Figures 5, 6 and 7 of the paper from our own runs."""
     from bench.figures import draw_figures

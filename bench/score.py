@@ -6,7 +6,6 @@ protocols. Everything is checked before the first number is computed.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -17,6 +16,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
+from bench.keys import sequence_of, track_of
 from bench.matching import match_frames
 from bench.predictions import Predictions, read_predictions
 from genhmr.body import Bodies, axis_angle_to_matrix
@@ -321,28 +321,3 @@ def score(
 def _best(metric: str, values: np.ndarray) -> np.ndarray:
     """The best of (T, K) hypotheses; of shares of hits the largest."""
     return -best_of(-values) if metric in PCK_THRESHOLDS else best_of(values)
-
-
-def track_of(key: str) -> tuple[str, int]:
-    """The person of a video, and the number of the frame: what motion is measured along.
-
-    ``downtown/00017/0`` is frame 17 of ``downtown/0``; the npz sets' key
-    ``images/S9_Walk.60457274_000123/17`` is frame 123 of that camera's video.
-    """
-    folder, name, person = key.rsplit("/", 2)
-    if name.isdigit():
-        return f"{folder}/{person}", int(name)
-    found = re.match(r"^(.*?)(\d+)(?:\.(?:jpe?g|png))?$", name)
-    video, number = found.groups() if found else (name, 0)
-    return f"{folder}/{video}", int(number)
-
-
-def sequence_of(key: str) -> str:
-    """The video a frame belongs to, seen by one camera or by several.
-
-    ``downtown/00017/0`` is of ``downtown``; the npz sets name their images
-    ``images/S9_Walk.60457274_000123.jpg/17``, which is of ``S9_Walk`` whatever the camera.
-    """
-    folder, name, _ = key.rsplit("/", 2)
-    subject = re.match(r"^(S\d+_[^.]*)\.", name)
-    return subject.group(1) if subject else folder

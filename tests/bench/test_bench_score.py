@@ -13,9 +13,10 @@ from scipy.linalg import orthogonal_procrustes
 
 from bench.__main__ import cli
 from bench.intervals import bootstrap
+from bench.keys import sequence_of, track_of
 from bench.matching import match_frames
 from bench.predictions import Predictions
-from bench.score import read_truth, score, sequence_of, track_of
+from bench.score import read_truth, score
 from bench.score_report import compare, summarise
 from bench.stage import whole_folder
 from genhmr.body import SMPL, axis_angle_to_matrix, load_bodies
