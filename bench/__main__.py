@@ -163,6 +163,16 @@ def tables() -> None:
 
 
 @cli.command()
+def claims() -> None:
+    """Judge the paper's claims by its own tables and by the rerun."""
+    from bench.claims_report import write_claims
+
+    variants, job = read_yaml(Path("variants.yaml")), _job("tables")
+    with recorded(PROVENANCE, "claims", job):
+        write_claims(variants, job, BUILD, Path("bench/reported"), RESULTS / "claims")
+
+
+@cli.command()
 def figures() -> None:
     """Draw the gallery and Figures 5, 6 and 7 of the paper from our own runs."""
     from bench.figures import draw_figures
@@ -179,6 +189,8 @@ def figures() -> None:
               help="a preset, repeatable, or all")
 @click.option("--against", type=click.Path(path_type=Path), help="a second file, compared in pairs")
 @click.option("--joints", help="what the column `joints` holds, for example h36m14")
+@click.option("--also", "extras", multiple=True, type=click.Choice(["pa_mve", "accel", "pck"]),
+              help="further metrics, repeatable: PA-MVE, acceleration error, 2D PCK")
 @click.option("--out", type=click.Path(path_type=Path), help="folder of the result")
 def score(
     predictions: Path,
@@ -186,13 +198,14 @@ def score(
     protocols: tuple[str, ...],
     against: Path | None,
     joints: str | None,
+    extras: tuple[str, ...],
     out: Path | None,
 ) -> None:
     """Score the predictions of any method under named protocols (docs/predictions.md)."""
     from bench.score_report import run
 
     target = out or RESULTS / "scores" / f"{predictions.stem}-{dataset}"
-    run(predictions, dataset, protocols, against, joints, target)
+    run(predictions, dataset, protocols, against, joints, extras, target)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ ratio is the peer's median time over ours, both timed in turn in one process.
 
 from __future__ import annotations
 
+import importlib.util
 import statistics
 import time
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from collections.abc import Callable
 import cv2
 import pytest
 import torch
+
+PEERS = ("smplx", "transformers", "vector_quantize_pytorch")
 
 
 @pytest.fixture(autouse=True)
@@ -66,6 +69,11 @@ def beside(benchmark):
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     session = getattr(terminalreporter.config, "_benchmarksession", None)
     rows = [b for b in getattr(session, "benchmarks", []) if "ratio" in b.extra_info]
+    missing = [name for name in PEERS if importlib.util.find_spec(name) is None]
+    if session is not None and missing:
+        terminalreporter.section("peers that are not installed")
+        for name in missing:
+            terminalreporter.write_line(f"{name}: its rows are missing (pip install .[bench])")
     if not rows:
         return
     terminalreporter.section("ours beside the peer")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 DRAWS = 2000
+_AT_ONCE = 1 << 20  # indices drawn in one go
 FEW = 5  # sequences; below that the draws are of frames, and the result says so
 
 
@@ -32,14 +33,14 @@ class Interval:
     unit: str
 
 
-def bootstrap(
+def bootstrap_means(
     values: np.ndarray,
     sequences: np.ndarray,
     seed: int = 0,
     draws: int = DRAWS,
     aggregate: str = "frames",
-) -> Interval:
-    """Mean of per-frame values and its interval (Efron's percentiles, clusters drawn whole).
+) -> tuple[float, np.ndarray, str]:
+    """Mean of per-frame values, and the means of resamples (clusters drawn whole).
 
     Args:
         values: (N,) one a frame; for a paired comparison the differences.
@@ -49,7 +50,7 @@ def bootstrap(
         aggregate: "frames" for the mean over frames, "sequences" for the mean of the means.
 
     Returns:
-        The interval; NaN ends for fewer than two frames.
+        The mean, (draws,) means, and what was drawn, "sequences" or "frames".
     """
     values = np.asarray(values, np.float64)
     names, index = np.unique(np.asarray(sequences), return_inverse=True)
@@ -58,16 +59,37 @@ def bootstrap(
     if aggregate == "sequences":
         sums, counts = sums / counts, np.ones(len(names))
     mean = float(sums.sum() / counts.sum())
-    if len(values) < 2:
-        return Interval(mean, float("nan"), float("nan"), len(values), "frames")
-    rng = np.random.default_rng(seed)
     by_sequence = len(names) >= FEW
     if not by_sequence and aggregate == "frames":
         sums, counts = values, np.ones(len(values))
+    rng = np.random.default_rng(seed)
     means = np.empty(draws)
-    for draw in range(draws):
-        chosen = rng.integers(0, len(sums), len(sums))
-        means[draw] = sums[chosen].sum() / counts[chosen].sum()
+    block = max(1, _AT_ONCE // len(sums))
+    for start in range(0, draws, block):
+        own = means[start : start + block]
+        chosen = rng.integers(0, len(sums), (len(own), len(sums)))
+        own[:] = sums[chosen].sum(1) / counts[chosen].sum(1)
+    return mean, means, "sequences" if by_sequence or aggregate == "sequences" else "frames"
+
+
+def bootstrap(
+    values: np.ndarray,
+    sequences: np.ndarray,
+    seed: int = 0,
+    draws: int = DRAWS,
+    aggregate: str = "frames",
+) -> Interval:
+    """Mean of per-frame values and its 95 % interval (Efron's percentiles).
+
+    Args:
+        values, sequences, seed, draws, aggregate: see :func:`bootstrap_means`.
+
+    Returns:
+        The interval; NaN ends for fewer than two frames.
+    """
+    if len(values) < 2:
+        mean = float(np.mean(values))
+        return Interval(mean, float("nan"), float("nan"), len(values), "frames")
+    mean, means, unit = bootstrap_means(values, sequences, seed, draws, aggregate)
     low, high = np.percentile(means, [2.5, 97.5])
-    unit = "sequences" if by_sequence or aggregate == "sequences" else "frames"
     return Interval(mean, float(low), float(high), len(values), unit)

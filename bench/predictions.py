@@ -18,13 +18,13 @@ import torch
 from torch import Tensor
 
 from genhmr.body import axis_angle_to_matrix
-from genhmr.types import NUM_BETAS, NUM_JOINTS, UserError
+from genhmr.types import NUM_BETAS, NUM_JOINTS, NUM_KEYPOINTS, UserError
 
 # What the column `joints` may hold, with its number of joints.
 JOINT_SETS = {"h36m14": 14, "h36m17": 17, "extra19": 19, "smpl24": 24, "smpl24_regressed": 24}
 KNOWN = (
     "key", "imgname", "person", "sample", "global_orient", "body_pose", "pose", "betas",
-    "vertices", "joints",
+    "vertices", "joints", "keypoints_2d",
 )  # fmt: skip
 LARGEST_BODY = 4.0  # metres; what is larger was not written in metres
 GUIDE = "see docs/predictions.md"
@@ -43,6 +43,7 @@ class Predictions:
         pose: (N, 24, 3) axis-angle or (N, 24, 3, 3) float32, with ``betas`` (N, 10) float32.
         vertices: (N, V, 3) float32 metres.
         joints: (N, J, 3) float32 metres, of ``joint_set``.
+        keypoints_2d: (N, 25, 2) float32 BODY_25 in pixels of the original image, or None.
     """
 
     path: Path
@@ -55,6 +56,7 @@ class Predictions:
     vertices: np.ndarray | None = None
     joints: np.ndarray | None = None
     joint_set: str | None = None
+    keypoints_2d: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -202,6 +204,24 @@ def _integers(path: Path, columns: dict[str, np.ndarray], name: str, count: int)
     return array.astype(np.int64)
 
 
+def _keypoints(path: Path, columns: dict[str, np.ndarray], count: int) -> np.ndarray | None:
+    """(N, 25, 2) pixels; a third column, a confidence, is left out."""
+    if "keypoints_2d" not in columns:
+        return None
+    array = _numbers(path, columns, "keypoints_2d", count)
+    if array.shape[1:] not in ((NUM_KEYPOINTS, 2), (NUM_KEYPOINTS, 3)):
+        raise UserError(
+            f"{path}: 'keypoints_2d' has shape {array.shape}, (N, 25, 2) in the order of BODY_25 "
+            f"is expected ({GUIDE})."
+        )
+    if np.abs(array[..., :2]).max() <= 2.0:
+        raise UserError(
+            f"{path}: 'keypoints_2d' never leaves [-2, 2], so it seems to be in units of the crop: "
+            "write pixels of the original image."
+        )
+    return array[..., :2]
+
+
 def read_predictions(path: Path, joint_set: str | None, num_vertices: int) -> Predictions:
     """Reads and checks a file of predictions.
 
@@ -229,6 +249,7 @@ def read_predictions(path: Path, joint_set: str | None, num_vertices: int) -> Pr
         "by": by,
         "person": _integers(path, columns, "person", count),
         "sample": _integers(path, columns, "sample", count),
+        "keypoints_2d": _keypoints(path, columns, count),
     }
     has_pose = "pose" in columns or {"global_orient", "body_pose"} <= set(columns)
     kinds = [has_pose, "vertices" in columns, "joints" in columns]

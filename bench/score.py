@@ -6,8 +6,9 @@ protocols. Everything is checked before the first number is computed.
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
+from bench.keys import sequence_of, track_of
 from bench.matching import match_frames
 from bench.predictions import Predictions, read_predictions
 from genhmr.body import Bodies, axis_angle_to_matrix
@@ -25,15 +27,19 @@ from genhmr.metrics import (
     SharedEvaluator,
     best_of,
     kind_of,
+    pck,
     presets_for,
     protocol_for,
     root_of,
+    track_acceleration,
 )
 from genhmr.types import BodyOutput, PersonFrame, UserError
 
 _MARKERS = [*J24_TO_J14, SPIN24_NAMES.index("PelvisMPII")]  # what the marker protocols read
 METRICS = ("mpjpe", "pa_mpjpe", "mve")
-BATCH = 256
+EXTRAS = ("pa_mve", "accel", "pck")  # measured when asked for
+PCK_THRESHOLDS = {"pck05": 0.05, "pck10": 0.10}  # of the side of the person's box
+BATCH = 64
 ALL = "all"
 
 
@@ -49,6 +55,8 @@ class Truth:
         genders: T words.
         joints_3d: (T, 24, 4) float32, SPIN's ``S``.
         has_smpl: (T,) bool.
+        keypoints_2d: (T, 25, 3) float32 BODY_25, pixels of the image and confidence.
+        box_size: (T,) float32, side of the person's box in pixels.
     """
 
     keys: list[str]
@@ -58,6 +66,8 @@ class Truth:
     genders: list[str]
     joints_3d: np.ndarray
     has_smpl: np.ndarray
+    keypoints_2d: np.ndarray
+    box_size: np.ndarray
 
 
 def read_truth(kind: str, root: Path, split: str, bodies: Bodies) -> Truth:
@@ -76,21 +86,28 @@ def read_truth(kind: str, root: Path, split: str, bodies: Bodies) -> Truth:
             else "unpack the release there (see datasets/raw/README.md)"
         )
         raise UserError(f"{root} is missing: {remedy}.")
-    frames: list[PersonFrame] = list(read_images(kind, root, split, bodies))
-    if not frames:
+    columns: dict[str, list] = {name: [] for name in Truth.__dataclass_fields__}
+    arrays = ("pose", "betas", "joints_3d", "keypoints_2d", "box_size")
+    # Stacked bit by bit: tens of thousands of frames as objects are several times their numbers.
+    for some in _chunks(read_images(kind, root, split, bodies), 1024):
+        columns["keys"] += [frame.key for frame in some]
+        columns["images"] += [frame.image.relative_to(root).as_posix() for frame in some]
+        columns["genders"] += [frame.gender for frame in some]
+        for name in arrays:
+            columns[name].append(np.stack([np.float32(getattr(frame, name)) for frame in some]))
+    if not columns["keys"]:
         raise UserError(f"{root} has no frames in the split '{split}'.")
-    pose = np.stack([frame.pose for frame in frames])
-    betas = np.stack([frame.betas for frame in frames])
-    known = np.isfinite(pose).all((1, 2)) & np.isfinite(betas).all(1)
-    return Truth(
-        keys=[frame.key for frame in frames],
-        images=[frame.image.relative_to(root).as_posix() for frame in frames],
-        pose=np.nan_to_num(pose),
-        betas=np.nan_to_num(betas),
-        genders=[frame.gender for frame in frames],
-        joints_3d=np.stack([frame.joints_3d for frame in frames]),
-        has_smpl=known,
-    )
+    for name in arrays:  # one after the other: the pieces of each are freed before the next
+        columns[name] = np.concatenate(columns[name])
+    known = np.isfinite(columns["pose"]).all((1, 2)) & np.isfinite(columns["betas"]).all(1)
+    for name in ("pose", "betas"):
+        np.nan_to_num(columns[name], copy=False)
+    return Truth(**{**columns, "has_smpl": known})
+
+
+def _chunks(frames: Iterator[PersonFrame], size: int) -> Iterator[list[PersonFrame]]:
+    while some := list(islice(frames, size)):
+        yield some
 
 
 def choose_protocols(dataset: str, names: tuple[str, ...]) -> dict[str, Protocol]:
@@ -135,10 +152,13 @@ def _measure(
     frames: np.ndarray,
     rows: np.ndarray,
     bodies: Bodies,
+    extras: tuple[str, ...],
 ) -> dict[str, dict[str, np.ndarray]]:
     """Metrics (T, K) of every protocol, for K hypotheses of T frames."""
-    evaluator = SharedEvaluator(protocols, bodies)
-    errors = {p: {m: np.full(rows.shape, np.nan) for m in METRICS} for p in protocols}
+    evaluator = SharedEvaluator(
+        protocols, bodies, with_pa_mve="pa_mve" in extras, with_gap="accel" in extras
+    )
+    errors: dict[str, dict[str, np.ndarray]] = {name: {} for name in protocols}
     bar = tqdm(total=rows.size, desc="score", unit="frame", mininterval=2, delay=2)
     for start in range(0, len(frames), BATCH):
         chunk = slice(start, start + BATCH)
@@ -163,10 +183,52 @@ def _measure(
                 measured = evaluator.measure(body, posed, markers)
             for protocol, metrics in measured.items():
                 for name, values in metrics.items():
+                    if name not in errors[protocol]:
+                        shape = (*rows.shape, *values.shape[1:])
+                        errors[protocol][name] = np.full(shape, np.nan, values.dtype)
                     errors[protocol][name][chunk, k] = values
             bar.update(len(own))
     bar.close()
+    for metrics in errors.values():
+        if "pa_mve" in extras:
+            metrics.setdefault("pa_mve", np.full(rows.shape, np.nan))  # joints have no surface
+        if "accel" in extras:
+            metrics["accel"] = _accelerations(metrics.pop("gap"), truth, frames)
+        if "pck" in extras:
+            metrics |= _correct_keypoints(found, truth, frames, rows)
     return errors
+
+
+def _accelerations(gap: np.ndarray, truth: Truth, frames: np.ndarray) -> np.ndarray:
+    """(T, K) from gaps (T, K, J, 3): hypothesis k of every frame makes one motion."""
+    places = [track_of(truth.keys[frame]) for frame in frames]
+    tracks = np.array([track for track, _ in places])
+    numbers = np.array([number for _, number in places])
+    columns = [track_acceleration(gap[:, k], tracks, numbers) for k in range(gap.shape[1])]
+    return np.stack(columns, 1)
+
+
+def _correct_keypoints(
+    found: Predictions, truth: Truth, frames: np.ndarray, rows: np.ndarray
+) -> dict[str, np.ndarray]:
+    """(T, K) shares of correct keypoints, by threshold."""
+    true = truth.keypoints_2d[frames]
+    return {
+        name: np.stack(
+            [
+                pck(
+                    found.keypoints_2d[rows[:, k]],
+                    true[..., :2],
+                    true[..., 2],
+                    truth.box_size[frames],
+                    threshold,
+                )
+                for k in range(rows.shape[1])
+            ],
+            1,
+        )
+        for name, threshold in PCK_THRESHOLDS.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -174,8 +236,10 @@ class Scores:
     """The result of one file of predictions.
 
     Attributes:
-        frames: one line a frame and protocol: ``protocol, key, sequence, mpjpe, pa_mpjpe, mve``
-            in millimetres; of several hypotheses the best, metric by metric.
+        frames: one line a frame and protocol: ``protocol, key, sequence``, then ``metrics``; of
+            several hypotheses the best, metric by metric.
+        metrics: ``mpjpe, pa_mpjpe, mve`` and, where asked for, ``pa_mve`` (mm), ``accel`` (mm a
+            frame squared; NaN without both neighbours), ``pck05, pck10`` (shares).
         protocols: what was measured.
         left_out: protocol to the reason why it could not be.
         total: frames of the ground truth, by protocol.
@@ -185,6 +249,7 @@ class Scores:
     """
 
     frames: pd.DataFrame
+    metrics: tuple[str, ...]
     protocols: dict[str, Protocol]
     left_out: dict[str, str]
     total: dict[str, int]
@@ -200,6 +265,7 @@ def score(
     root: Path,
     bodies: Bodies,
     joint_set: str | None = None,
+    extras: tuple[str, ...] = (),
 ) -> Scores:
     """Scores a file of predictions under one or several protocols.
 
@@ -210,12 +276,17 @@ def score(
         root: folder of the data set.
         bodies: body models.
         joint_set: of the column ``joints``.
+        extras: of ``EXTRAS``.
 
     Raises:
         UserError: unknown names, bad files, no common frame, or no protocol that fits the file.
     """
     protocols = choose_protocols(dataset, names)
     found = read_predictions(path, joint_set, len(bodies.neutral.v_template))
+    if "pck" in extras and found.keypoints_2d is None:
+        raise UserError(
+            f"{path} has no 'keypoints_2d', which pck measures (see docs/predictions.md)."
+        )
     tables, used, left_out, total, missing = [], {}, {}, {}, {}
     unknown: list[str] = []
     hypotheses = 1
@@ -228,10 +299,10 @@ def score(
             continue
         match = match_frames(found, truth.keys, truth.images, kind_of(dataset) != "h36m")
         unknown, hypotheses = match.unknown, match.rows.shape[1]
-        errors = _measure(group, found, truth, match.frames, match.rows, bodies)
+        errors = _measure(group, found, truth, match.frames, match.rows, bodies, extras)
         keys = [truth.keys[frame] for frame in match.frames]
         for name, metrics in errors.items():
-            best = {metric: best_of(values) for metric, values in metrics.items()}
+            best = {metric: _best(metric, values) for metric, values in metrics.items()}
             lines = {"protocol": name, "key": keys, "sequence": [sequence_of(k) for k in keys]}
             tables.append(pd.DataFrame({**lines, **best}))
             total[name], missing[name] = len(truth.keys), match.missing
@@ -243,15 +314,10 @@ def score(
         name, reason = next(iter(left_out.items()))
         raise UserError(f"{path} cannot be scored under protocol '{name}': {reason}.")
     frames = pd.concat(tables, ignore_index=True)
-    return Scores(frames, used, left_out, total, missing, unknown, hypotheses)
+    metrics = tuple(frames.columns[3:])
+    return Scores(frames, metrics, used, left_out, total, missing, unknown, hypotheses)
 
 
-def sequence_of(key: str) -> str:
-    """The video a frame belongs to, seen by one camera or by several.
-
-    ``downtown/00017/0`` is of ``downtown``; the npz sets name their images
-    ``images/S9_Walk.60457274_000123.jpg/17``, which is of ``S9_Walk`` whatever the camera.
-    """
-    folder, name, _ = key.rsplit("/", 2)
-    subject = re.match(r"^(S\d+_[^.]*)\.", name)
-    return subject.group(1) if subject else folder
+def _best(metric: str, values: np.ndarray) -> np.ndarray:
+    """The best of (T, K) hypotheses; of shares of hits the largest."""
+    return -best_of(-values) if metric in PCK_THRESHOLDS else best_of(values)

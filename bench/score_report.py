@@ -19,9 +19,18 @@ from bench.stage import whole_folder
 from genhmr.body.model_files import load_bodies
 from genhmr.types import UserError
 
+_NOTHING = {
+    "mve": "joints have no surface",
+    "pa_mve": "joints have no surface",
+    "accel": "no three consecutive frames of one person have predictions",
+    "pck05": "no frame has 2D keypoints",
+    "pck10": "no frame has 2D keypoints",
+}
+UNITS = {"accel": "mm/frame^2", "pck05": "share", "pck10": "share"}
+
 
 def summarise(scores: Scores, seed: int = 0) -> pd.DataFrame:
-    """One line a protocol and metric: ``mean, low, high, n, total, interval`` (95 %)."""
+    """One line a protocol and metric: ``unit, mean, low, high, n, total, interval`` (95 %)."""
     return _intervals(scores.frames, scores, seed)
 
 
@@ -34,7 +43,7 @@ def compare(ours: Scores, theirs: Scores, seed: int = 0) -> pd.DataFrame:
     both = ours.frames.merge(theirs.frames, on=["protocol", "key", "sequence"])
     if both.empty:
         raise UserError("the two files have no frame in common under a common protocol.")
-    gaps = {metric: both[f"{metric}_x"] - both[f"{metric}_y"] for metric in METRICS}
+    gaps = {metric: both[f"{metric}_x"] - both[f"{metric}_y"] for metric in ours.metrics}
     return _intervals(both.assign(**gaps), ours, seed)
 
 
@@ -42,13 +51,16 @@ def _intervals(frames: pd.DataFrame, scores: Scores, seed: int) -> pd.DataFrame:
     """Mean and interval of every metric under every protocol that ``frames`` has."""
     lines = []
     for name, own in frames.groupby("protocol", sort=False):
-        for metric in METRICS:
+        for metric in scores.metrics:
             values = own[metric].to_numpy()
-            if metric == "mve" and np.isnan(values).all():
-                continue  # joints or markers have no surface
+            known = ~np.isnan(values)
+            if not known.any():
+                continue  # joints or markers have no surface, single frames no motion
+            if metric in METRICS:
+                known[:] = True  # what diverged shall be seen in the mean
             found = bootstrap(
-                values,
-                own["sequence"].to_numpy(),
+                values[known],
+                own["sequence"].to_numpy()[known],
                 seed,
                 aggregate=scores.protocols[name].aggregate,
             )
@@ -56,6 +68,7 @@ def _intervals(frames: pd.DataFrame, scores: Scores, seed: int) -> pd.DataFrame:
                 {
                     "protocol": name,
                     "metric": metric,
+                    "unit": UNITS.get(metric, "mm"),
                     "mean": found.mean,
                     "low": found.low,
                     "high": found.high,
@@ -74,7 +87,8 @@ def _plot(summary: pd.DataFrame, title: str, out: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    metrics = [metric for metric in METRICS if metric in set(summary["metric"])]
+    units = dict(zip(summary["metric"], summary["unit"]))
+    metrics = list(units)
     names = list(dict.fromkeys(summary["protocol"]))
     figure, axes = plt.subplots(
         1, len(metrics), figsize=(4 * len(metrics), 0.4 * len(names) + 1.2), sharey=True
@@ -84,7 +98,8 @@ def _plot(summary: pd.DataFrame, title: str, out: Path) -> None:
         mean = own["mean"].to_numpy()
         reach = np.abs(np.stack([mean - own["low"], own["high"] - mean]))
         axis.errorbar(mean, range(len(names)), xerr=reach, fmt="o", capsize=3)
-        axis.set(xlabel=f"{metric.upper().replace('_', '-')} (mm)", yticks=range(len(names)))
+        label = f"{metric.upper().replace('_', '-')} ({units[metric]})"
+        axis.set(xlabel=label, yticks=range(len(names)))
         axis.set_yticklabels(names)
         axis.grid(axis="x", alpha=0.3)
     np.atleast_1d(axes)[0].invert_yaxis()
@@ -95,14 +110,20 @@ def _plot(summary: pd.DataFrame, title: str, out: Path) -> None:
 
 def _text(table: pd.DataFrame) -> str:
     shown = table.assign(
-        mean=table["mean"].map("{:.2f}".format),
+        mean=[_number(value, unit) for value, unit in zip(table["mean"], table["unit"])],
         interval=[
-            f"[{low:.2f}, {high:.2f}] over {unit}"
-            for low, high, unit in zip(table["low"], table["high"], table["interval"])
+            f"[{_number(low, unit)}, {_number(high, unit)}] over {drawn}"
+            for low, high, unit, drawn in zip(
+                table["low"], table["high"], table["unit"], table["interval"]
+            )
         ],
         n=[f"{n} of {total}" for n, total in zip(table["n"], table["total"])],
     )
-    return shown[["protocol", "metric", "mean", "interval", "n"]].to_string(index=False)
+    return shown[["protocol", "metric", "unit", "mean", "interval", "n"]].to_string(index=False)
+
+
+def _number(value: float, unit: str) -> str:
+    return f"{value:.4f}" if unit == "share" else f"{value:.2f}"
 
 
 def _about(path: Path, scores: Scores) -> dict[str, Any]:
@@ -159,6 +180,7 @@ def run(
     names: tuple[str, ...],
     against: Path | None,
     joint_set: str | None,
+    extras: tuple[str, ...],
     out: Path,
     seed: int = 0,
 ) -> None:
@@ -172,11 +194,11 @@ def run(
     is_open = dataset.startswith("open-")
     bodies = load_bodies(Path("datasets/open/body" if is_open else "datasets/body"))
     root = Path("datasets/raw") / dataset
-    scores = score(path, dataset, names, root, bodies, joint_set)
+    scores = score(path, dataset, names, root, bodies, joint_set, extras)
     summary = summarise(scores, seed)
     difference = None
     if against is not None:
-        other = score(against, dataset, names, root, bodies, joint_set)
+        other = score(against, dataset, names, root, bodies, joint_set, extras)
         difference = compare(scores, other, seed)
     title = f"{path.name} on {dataset}"
     if scores.hypotheses > 1:
@@ -192,8 +214,11 @@ def run(
             difference.to_csv(part / "difference.csv", index=False)
         if len(scores.protocols) > 1:
             _plot(summary, title, part / "protocols.png")
-    click.echo(f"{title}; millimetres, 95 % intervals")
+    click.echo(f"{title}; 95 % intervals")
     click.echo(_text(summary))
+    for metric in scores.metrics:
+        if scores.frames[metric].isna().all():
+            click.echo(f"  {metric}: nothing to measure, {_NOTHING[metric]}")
     for name, protocol in scores.protocols.items():
         click.echo(f"  {name}: {protocol.describe()}")
     for name, reason in scores.left_out.items():

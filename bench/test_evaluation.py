@@ -11,7 +11,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import smplx
 import torch
 
 from bench.test_metrics import batched_svd
@@ -19,6 +18,8 @@ from genhmr.body import SMPLJoints, axis_angle_to_matrix, body25, export_smpl_pi
 from genhmr.inference.refinement import refine_pose
 from genhmr.metrics import Evaluator, protocol_for
 from genhmr.tokenizer.model import PoseTokenizer
+
+smplx = pytest.importorskip("smplx")
 
 BODIES = Path(__file__).resolve().parents[1] / "datasets" / "open" / "body"
 FRAMES = 64

@@ -1,14 +1,13 @@
 """The codebook beside its peers: nearest code, and the moving average of the codes.
 
-Peers: vector-quantize-pytorch where it is installed, and the formulas that most VQ code uses,
+Peers: vector-quantize-pytorch, and the formulas that most VQ code uses,
 ``cdist`` + ``argmin`` and ``one_hot.T @ latents``. One thread, in turn, medians of CPU time.
 The size is the paper's codebook (2048 x 256) under 64 poses of 96 tokens.
 """
 
 from __future__ import annotations
 
-import importlib.util
-
+import pytest
 import torch
 
 from genhmr.tokenizer.quantizer import code_statistics, nearest_codes
@@ -32,7 +31,7 @@ def test_nearest_code_beside_cdist(beside):
         return torch.cdist(latents, codebook).argmin(1)
 
     assert (ours() == peer()).float().mean() > 0.999
-    beside("nearest code", "torch.cdist + argmin", ours, peer, 1.2)
+    beside("nearest code", "torch.cdist + argmin", ours, peer, 1.35)
 
 
 def test_codebook_statistics_beside_one_hot(beside):
@@ -48,25 +47,22 @@ def test_codebook_statistics_beside_one_hot(beside):
 
     for mine, theirs in zip(ours(), peer()):
         torch.testing.assert_close(mine, theirs, atol=1e-3, rtol=1e-4)
-    beside("moving average of the codes", "one-hot matrix product", ours, peer, 20.0)
+    beside("moving average of the codes", "one-hot matrix product", ours, peer, 50.0)
 
 
-if importlib.util.find_spec("vector_quantize_pytorch"):
+def test_nearest_code_beside_vector_quantize_pytorch(beside):
+    peer_code = pytest.importorskip("vector_quantize_pytorch")
+    latents, codebook = _data()
+    module = peer_code.VectorQuantize(dim=DIM, codebook_size=CODES).eval()
+    with torch.no_grad():
+        module.codebook = codebook
 
-    def test_nearest_code_beside_vector_quantize_pytorch(beside):
-        from vector_quantize_pytorch import VectorQuantize
+    def ours() -> torch.Tensor:
+        return nearest_codes(latents, codebook)
 
-        latents, codebook = _data()
-        module = VectorQuantize(dim=DIM, codebook_size=CODES).eval()
-        with torch.no_grad():
-            module.codebook = codebook
+    @torch.no_grad()
+    def peer() -> torch.Tensor:
+        return module(latents[None])[1][0]
 
-        def ours() -> torch.Tensor:
-            return nearest_codes(latents, codebook)
-
-        @torch.no_grad()
-        def peer() -> torch.Tensor:
-            return module(latents[None])[1][0]
-
-        assert (ours() == peer()).float().mean() > 0.999
-        beside("nearest code", "vector-quantize-pytorch", ours, peer, 1.2)
+    assert (ours() == peer()).float().mean() > 0.999
+    beside("nearest code", "vector-quantize-pytorch", ours, peer, 5.0)

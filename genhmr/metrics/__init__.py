@@ -20,7 +20,7 @@ from genhmr.metrics.protocols import (
     regressor_for,
     root_of,
 )
-from genhmr.metrics.temporal import acceleration_error
+from genhmr.metrics.temporal import acceleration_error, track_acceleration
 
 __all__ = [
     "PRESETS",
@@ -45,4 +45,5 @@ __all__ = [
     "root_of",
     "similarity_align",
     "similarity_transform",
+    "track_acceleration",
 ]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from genhmr.body import SMPL, Bodies
+from genhmr.metrics.functional import pa_mve
 from genhmr.metrics.protocols import (
     Protocol,
     evaluate_batch,
@@ -66,6 +67,9 @@ class SharedEvaluator:
         protocols: name to choices.
         bodies: the three bodies and the regressors.
         device: where the bodies are posed.
+        with_pa_mve: also measure ``pa_mve``, the error of the vertices after their own alignment.
+        with_gap: also return what errors of motion are made of, see
+            :func:`genhmr.metrics.protocols.evaluate_batch`.
 
     Raises:
         UserError: a protocol's regressor is not among the body files.
@@ -76,8 +80,11 @@ class SharedEvaluator:
         protocols: Mapping[str, Protocol],
         bodies: Bodies,
         device: torch.device | str = "cpu",
+        with_pa_mve: bool = False,
+        with_gap: bool = False,
     ) -> None:
         self.protocols = dict(protocols)
+        self._with_pa_mve, self._with_gap = with_pa_mve, with_gap
         self.poser = BodyPoser(bodies, device)
         self.device = self.poser.device
         shared: dict[str, Tensor | None] = {}
@@ -147,17 +154,35 @@ class SharedEvaluator:
         """Measure a posed prediction against :meth:`pose_truth`'s bodies."""
         if joints_3d is not None:
             joints_3d = joints_3d.to(self.device)
-        return {
+        measured = {
             name: evaluate_batch(
                 protocol,
                 prediction,
                 None if truth is None else truth[protocol.truth_body],
                 self._regressors[protocol.joints],
                 joints_3d,
+                self._with_gap,
             )
             for name, protocol in self.protocols.items()
         }
+        if self._with_pa_mve:
+            self._add_pa_mve(measured, prediction, truth)
+        return measured
 
+    def _add_pa_mve(
+        self,
+        measured: dict[str, dict[str, np.ndarray]],
+        prediction: BodyOutput,
+        truth: Mapping[str, BodyOutput] | None,
+    ) -> None:
+        """Once for each ground-truth body: it depends on no other choice of a protocol."""
+        found = {
+            name: pa_mve(prediction.vertices, body.vertices).cpu().numpy()
+            for name, body in (truth or {}).items()
+        }
+        nothing = np.full(len(prediction.vertices), np.nan)
+        for name, protocol in self.protocols.items():
+            measured[name]["pa_mve"] = found.get(protocol.truth_body, nothing)
 
     @torch.no_grad()
     def measure_joints(
@@ -176,6 +201,7 @@ class SharedEvaluator:
                 None if truth is None else truth[protocol.truth_body],
                 self._regressors[protocol.joints],
                 joints_3d,
+                self._with_gap,
             )
             for name, protocol in self.protocols.items()
         }

@@ -123,6 +123,7 @@ def evaluate_batch(
     truth: BodyOutput | None,
     regressor: Tensor | None,
     joints_3d: Tensor | None = None,
+    with_gap: bool = False,
 ) -> dict[str, np.ndarray]:
     """Measure posed bodies.
 
@@ -132,10 +133,12 @@ def evaluate_batch(
         truth: the protocol's ground-truth body; None where a set has only marker joints.
         regressor: from :func:`regressor_for`, in the dtype of the vertices.
         joints_3d: (B, 24, 4) SPIN's ``S``; needed where ``truth_joints`` is "spin24".
+        with_gap: add what errors of motion are made of.
 
     Returns:
         ``mpjpe``, ``pa_mpjpe`` and ``mve``, each (B,) float64 millimetres; ``mve`` is NaN where
-        ``truth`` is None.
+        ``truth`` is None. On request ``gap`` (B, J, 3) float32 metres, root-relative prediction
+        minus root-relative truth.
     """
     pred_joints, pred_root = joints_and_root(protocol, prediction, regressor)
     if truth is not None:
@@ -150,11 +153,14 @@ def evaluate_batch(
         gt_joints, gt_root = spin_joints_and_root(protocol, joints_3d)
     elif truth is None:
         raise ValueError("this protocol needs a ground-truth body")
+    pred, gt = pred_joints - pred_root, gt_joints - gt_root
     errors = {
-        "mpjpe": functional.mpjpe(pred_joints - pred_root, gt_joints - gt_root),
+        "mpjpe": functional.mpjpe(pred, gt),
         "pa_mpjpe": functional.pa_mpjpe(pred_joints, gt_joints),
         "mve": mve,
     }
+    if with_gap:
+        errors["gap"] = pred - gt
     return {name: values.cpu().numpy() for name, values in errors.items()}
 
 
@@ -195,6 +201,7 @@ def evaluate_joints(
     truth: BodyOutput | None,
     regressor: Tensor | None,
     joints_3d: Tensor | None = None,
+    with_gap: bool = False,
 ) -> dict[str, np.ndarray]:
     """``evaluate_batch`` for a method that predicts joints and no body.
 
@@ -202,10 +209,10 @@ def evaluate_joints(
         protocol: the choices; ``root_of`` must know its root in this set.
         joints: (B, J, 3) metres.
         joint_set: the protocol's own set, or a full set of ``FULL_SETS`` that holds it.
-        truth, regressor, joints_3d: as :func:`evaluate_batch`.
+        truth, regressor, joints_3d, with_gap: as :func:`evaluate_batch`.
 
     Returns:
-        ``mpjpe``, ``pa_mpjpe`` and ``mve``, which is NaN.
+        As :func:`evaluate_batch`; ``mve`` is NaN.
     """
     if protocol.truth_joints == "spin24":
         gt_joints, gt_root = spin_joints_and_root(protocol, joints_3d)
@@ -217,11 +224,15 @@ def evaluate_joints(
     root = joints[:, list(places)].mean(1, keepdim=True)
     if joint_set in FULL_SETS:
         joints = joints[:, list(_PLACES[protocol.joints][2])]
-    return {
-        "mpjpe": functional.mpjpe(joints - root, gt_joints - gt_root).cpu().numpy(),
+    pred, gt = joints - root, gt_joints - gt_root
+    errors = {
+        "mpjpe": functional.mpjpe(pred, gt).cpu().numpy(),
         "pa_mpjpe": functional.pa_mpjpe(joints, gt_joints).cpu().numpy(),
         "mve": np.full(len(joints), np.nan),
     }
+    if with_gap:
+        errors["gap"] = (pred - gt).cpu().numpy()
+    return errors
 
 
 def root_of(protocol: Protocol, joint_set: str) -> tuple[int, ...] | None:

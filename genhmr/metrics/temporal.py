@@ -27,3 +27,25 @@ def acceleration_error(pred: np.ndarray, gt: np.ndarray, fps: float | None = Non
     gap = pred - gt  # the second difference is linear
     change = gap[2:] - 2 * gap[1:-1] + gap[:-2]
     return 1000 * np.linalg.norm(change, axis=-1).mean(-1) * (1.0 if fps is None else fps**2)
+
+
+def track_acceleration(gap: np.ndarray, tracks: np.ndarray, frames: np.ndarray) -> np.ndarray:
+    """``acceleration_error`` of frames that come in any order and with holes.
+
+    Args:
+        gap: (N, J, 3) metres, prediction minus truth, both relative to their roots.
+        tracks: (N,) which person of which video a frame shows.
+        frames: (N,) int, its number in the video, no two alike in a track.
+
+    Returns:
+        (N,) float64 mm a frame squared; NaN where the frame before or after is missing.
+    """
+    order = np.lexsort((frames, tracks))
+    tracks, frames = np.asarray(tracks)[order], np.asarray(frames)[order]
+    errors = np.full(len(order), np.nan)
+    if len(order) < 3:
+        return errors
+    middle = acceleration_error(gap[order], np.zeros_like(gap))
+    inner = (tracks[2:] == tracks[:-2]) & (frames[2:] - frames[:-2] == 2)
+    errors[order[1:-1]] = np.where(inner, middle, np.nan)
+    return errors

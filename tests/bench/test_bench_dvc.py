@@ -51,6 +51,7 @@ def checkout(tmp_path_factory):
         outs += [f"build/models/transformer/{name}" for name in variants["transformers"]]
         outs += [f"build/evaluate/{name}" for name in variants["evaluations"]]
         outs += ["build/models/backbone", "results/tables", "results/compare", "results/figures"]
+        outs += ["results/claims"]
         for out in outs:
             Path(out).mkdir(parents=True)
             (Path(out) / "made.txt").write_text(out)
@@ -97,7 +98,7 @@ def test_sampling_iterations_train_nothing(checkout, monkeypatch):
         ("genhmr/metrics/functional.py", {"evaluate@base", "evaluate-tokenizer@t48"}),
         ("genhmr/train/loop.py", {"backbone", "tokenizer@t48", "transformer@base"}),
         ("datasets/open/body/x", {"data@wild", "backbone", "tokenizer@t48", "figures"}),
-        ("bench/reported/table02.csv", {"tables"}),
+        ("bench/reported/table02.csv", {"tables", "claims"}),
     ],
 )
 def test_an_edit_reaches_the_stages_that_use_it(checkout, monkeypatch, path, stages):

@@ -76,6 +76,7 @@ def run(tmp_path_factory):
         commands += [["train-tokenizer", "base"], ["train-tokenizer", "t48"]]
         commands += [["evaluate-tokenizer", "base"], ["evaluate-tokenizer", "t48"]]
         commands += [["train-transformer", "base"], ["evaluate", "base"], ["tables"], ["figures"]]
+        commands += [["claims"]]
         for command in commands:
             result = CliRunner().invoke(cli, command, catch_exceptions=False)
             assert result.exit_code == 0, (command, result.output)
@@ -110,6 +111,13 @@ def test_the_scores_of_the_predictions_are_those_of_the_tables(run, monkeypatch,
     own = own.set_index("key").sort_index()
     for metric in ("mpjpe", "pa_mpjpe", "mve"):
         np.testing.assert_allclose(scored[metric], own[metric], rtol=0, atol=5e-3)
+
+
+def test_a_smoke_run_ranks_nothing(run):
+    """Every claim has its verdict from the paper's tables, and none from four steps of training."""
+    verdicts = pd.read_csv(run / "results" / "claims" / "claims.csv")
+    assert len(verdicts) >= 50 and set(verdicts["rerun"]) == {"not run"}
+    assert set(verdicts["paper"]) == {"supported", "contradicted", "undecided"}
 
 
 def test_settings_that_agree_give_equal_numbers(run):

@@ -9,15 +9,18 @@ import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
+from scipy.linalg import orthogonal_procrustes
 
 from bench.__main__ import cli
 from bench.intervals import bootstrap
+from bench.keys import sequence_of, track_of
 from bench.matching import match_frames
 from bench.predictions import Predictions
-from bench.score import read_truth, score, sequence_of
+from bench.score import read_truth, score
 from bench.score_report import compare, summarise
 from bench.stage import whole_folder
 from genhmr.body import SMPL, axis_angle_to_matrix, load_bodies
+from genhmr.body.joints import H36M_TO_14
 from genhmr.metrics import Evaluator, protocol_for
 from genhmr.types import UserError
 from genhmr.world.generate import generate
@@ -221,6 +224,105 @@ def test_of_several_hypotheses_the_best_counts(checkout, bodies, predictions, tm
     short = {name: values[:-1] for name, values in both.items()}
     with pytest.raises(UserError, match="every frame needs 'sample' 0 to 1"):
         measure(checkout, bodies, write(tmp_path / "short.npz", short))
+
+
+def _with_keypoints(predictions, truth, shift):
+    """2D keypoints that miss every known one by ``shift`` of the side of the person's box."""
+    places = truth.keypoints_2d[..., :2].copy()
+    places[..., 0] += shift * truth.box_size[:, None]
+    return {**predictions, "keypoints_2d": places}
+
+
+def test_further_metrics_are_those_of_their_formulas(
+    checkout, bodies, truth, predictions, tmp_path
+):
+    """Every one by another path: scipy for the alignment, loops over frames, a known miss."""
+    path = write(tmp_path / "p.npz", _with_keypoints(predictions, truth, 0.07))
+    extras = ("pa_mve", "accel", "pck")
+    scores = measure(checkout, bodies, path, ("genhmr", "mega"), extras=extras)
+    assert scores.metrics == (
+        "mpjpe", "pa_mpjpe", "mve", "pa_mve", "accel", "pck05", "pck10"
+    )  # fmt: skip
+    own = scores.frames[scores.frames["protocol"] == "genhmr"].set_index("key").loc[truth.keys]
+    assert (own["pck05"] == 0).all() and (own["pck10"] == 1).all()
+
+    def posed(pose, betas, gender):
+        layer = SMPL(bodies.get(gender))
+        with torch.no_grad():
+            rotations = axis_angle_to_matrix(torch.from_numpy(pose[None]))
+            return layer(rotations, torch.from_numpy(betas[None])).vertices[0].double().numpy()
+
+    gaps = {}
+    for i, key in enumerate(truth.keys):
+        ours = posed(predictions["pose"][i], predictions["betas"][i], "neutral")
+        true = posed(truth.pose[i], truth.betas[i], truth.genders[i])
+        if i < 3:
+            a, b = ours - ours.mean(0), true - true.mean(0)
+            turn, weight = orthogonal_procrustes(a, b)
+            scale = weight / (a**2).sum()
+            error = 1000 * np.linalg.norm(scale * a @ turn - b, axis=1).mean()
+            assert own.loc[key, "pa_mve"] == pytest.approx(error, abs=1e-3)
+        joints = [bodies.regressor_h36m @ body for body in (ours, true)]
+        centred = [j[list(H36M_TO_14)] - j[:1] for j in joints]
+        gaps[key] = centred[0] - centred[1]
+    found = 0
+    for key in truth.keys:
+        sequence, frame, person = key.split("/")
+        before, after = (f"{sequence}/{int(frame) + d:05d}/{person}" for d in (-1, 1))
+        if before in gaps and after in gaps:
+            change = gaps[before] - 2 * gaps[key] + gaps[after]
+            expected = 1000 * np.linalg.norm(change, axis=1).mean()
+            assert own.loc[key, "accel"] == pytest.approx(expected, rel=1e-3)
+            found += 1
+        else:
+            assert np.isnan(own.loc[key, "accel"])
+    assert found > 5
+    summary = summarise(scores).set_index(["protocol", "metric"])
+    assert summary.loc[("genhmr", "accel"), "n"] == found
+    assert summary.loc[("genhmr", "accel"), "unit"] == "mm/frame^2"
+    assert summary.loc[("mega", "mpjpe"), "n"] == len(truth.keys)
+
+
+def test_of_hypotheses_the_most_keypoints_count(checkout, bodies, truth, predictions, tmp_path):
+    near, far = (_with_keypoints(predictions, truth, shift) for shift in (0.01, 0.3))
+    count = len(predictions["key"])
+    both = {name: np.concatenate([near[name], far[name]]) for name in near}
+    both["sample"] = np.repeat([0, 1], count)
+    scores = measure(checkout, bodies, write(tmp_path / "p.npz", both), extras=("pck",))
+    assert (scores.frames["pck05"] == 1).all()
+
+
+def test_what_cannot_be_measured_is_said(
+    checkout, bodies, truth, predictions, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(checkout)
+    path = write(tmp_path / "p.npz", predictions)
+    call = ["score", str(path), "--dataset", DATASET, "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(cli, [*call, "--also", "pck"])
+    assert result.exit_code == 2 and "p.npz has no 'keypoints_2d'" in result.output
+    crop_units = {**predictions, "keypoints_2d": np.full((len(truth.keys), 25, 2), 0.4)}
+    with pytest.raises(UserError, match="units of the crop"):
+        measure(checkout, bodies, write(tmp_path / "crop.npz", crop_units))
+    with pytest.raises(UserError, match=r"\(N, 25, 2\) in the order of BODY_25"):
+        wrong = {**predictions, "keypoints_2d": np.full((len(truth.keys), 17, 2), 9.0)}
+        measure(checkout, bodies, write(tmp_path / "coco.npz", wrong))
+    every_third = {name: values[::3] for name, values in predictions.items()}
+    write(path, every_third)
+    result = CliRunner().invoke(cli, [*call, "--also", "accel"])
+    assert result.exit_code == 0, result.output
+    assert "accel: nothing to measure, no three consecutive frames" in result.output
+
+
+@pytest.mark.parametrize(
+    ("key", "track"),
+    [
+        ("downtown_walk_00/00017/1", ("downtown_walk_00/1", 17)),
+        ("images/S9_Walk 0.60457274_000123/000003", ("images/S9_Walk 0.60457274_", 123)),
+        ("images/S11_Eating.60457274_000006.jpg/9", ("images/S11_Eating.60457274_", 6)),
+    ],
+)
+def test_motion_is_measured_along_one_person_and_camera(key, track):
+    assert track_of(key) == track
 
 
 def test_two_files_are_compared_in_pairs(checkout, bodies, predictions, tmp_path):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from genhmr.metrics import acceleration_error, best_of, pck
+from genhmr.metrics import acceleration_error, best_of, pck, track_acceleration
 
 
 def test_acceleration_is_the_second_difference():
@@ -27,6 +27,25 @@ def test_acceleration_is_the_second_difference():
     assert np.isnan(acceleration_error(pred, gt)).tolist() == [False] * 2 + [True] * 3 + [False] * 2
     with pytest.raises(ValueError, match="F >= 3"):
         acceleration_error(pred[:2], gt[:2])
+
+
+def test_tracks_are_measured_apart_in_any_order_and_over_no_hole():
+    rng = np.random.default_rng(1)
+    walk, run = rng.standard_normal((6, 4, 3)), rng.standard_normal((5, 4, 3))
+    gap = np.concatenate([walk, run])
+    tracks = np.array(["walk"] * 6 + ["run"] * 5)
+    frames = np.array([3, 4, 5, 7, 8, 9, 0, 1, 2, 3, 4])  # walk lacks frame 6
+    nan = [np.nan]
+    expected = np.concatenate([
+        nan, acceleration_error(walk[:3], 0 * walk[:3]), nan,
+        nan, acceleration_error(walk[3:], 0 * walk[3:]), nan,
+        nan, acceleration_error(run, 0 * run), nan,
+    ])  # fmt: skip
+    np.testing.assert_allclose(track_acceleration(gap, tracks, frames), expected)
+    order = rng.permutation(11)
+    shuffled = track_acceleration(gap[order], tracks[order], frames[order])
+    np.testing.assert_allclose(shuffled, expected[order])
+    assert np.isnan(track_acceleration(gap[:2], tracks[:2], frames[:2])).all()
 
 
 def test_pck_counts_what_is_near_and_known():

@@ -1,0 +1,329 @@
+"""The paper's claims as comparisons, and what a set of numbers says of them.
+
+A claim of ``bench/reported/claims.yaml`` becomes a list of comparisons, one a column and pair of
+rows; each asks whether a weighted sum of cells is below zero, or how large a difference is. The
+paper's tables answer with a number; a rerun answers with one number an image, hence with an
+interval. No model is loaded here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from bench.intervals import bootstrap_means
+from genhmr.types import UserError
+
+SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
+NOT_RUN = "not run"
+KINDS = {
+    "lower": {"row", "than", "columns"},
+    "best": {"row", "columns"},
+    "worst": {"row", "columns"},
+    "ordered": {"rows", "columns"},
+    "reduction": {"from", "to", "by"},
+    "slower": {"small", "large", "columns"},
+}
+COMMON, OPTIONAL = {"id", "table", "statement", "kind"}, {"among", "unit"}
+SECOND_BEST = "second_best"
+_DRAWS = 10_000  # enough for the tail of a level divided by some thirty parts
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of one table: the row that has ``keys``, and its column."""
+
+    table: str
+    keys: tuple[tuple[str, Any], ...]
+    column: str
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name}={value}" for name, value in self.keys)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Whether ``sum(weight * cell)`` is below zero, and if ``size`` is given, whether -sum is it.
+
+    Attributes:
+        terms: weights and cells.
+        label: what is asked, for the report.
+        size: as the paper prints it, for example "11.04"; None where a direction is claimed.
+        percent: ``size`` is a share of the first cell.
+    """
+
+    terms: tuple[tuple[float, Cell], ...]
+    label: str
+    size: str | None = None
+    percent: bool = False
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What numbers say of one comparison: a verdict, and why in a few words."""
+
+    verdict: str
+    detail: str
+
+
+def read_claims(path: Path) -> list[dict[str, Any]]:
+    """Reads and checks the list of claims.
+
+    Raises:
+        UserError: an unknown kind, a missing or unknown field, or an id that comes twice.
+    """
+    try:
+        claims = yaml.safe_load(Path(path).read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f"{path} is missing or no YAML: restore bench/reported.") from error
+    seen: set[str] = set()
+    for claim in claims:
+        name = claim.get("id", "?")
+        if claim.get("kind") not in KINDS:
+            raise UserError(
+                f"{path}: claim '{name}' has the kind {claim.get('kind')!r}; choose one of "
+                f"{', '.join(KINDS)}."
+            )
+        wanted = COMMON | KINDS[claim["kind"]]
+        missing, extra = wanted - set(claim), set(claim) - wanted - OPTIONAL
+        if missing or extra:
+            raise UserError(
+                f"{path}: claim '{name}' lacks {sorted(missing)} and has unknown {sorted(extra)}."
+            )
+        if name in seen:
+            raise UserError(f"{path}: the claim '{name}' comes twice.")
+        seen.add(name)
+    return claims
+
+
+class Ledger:
+    """The paper's tables, ``bench/reported/tableNN.csv``.
+
+    Args:
+        folder: of the CSVs.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = Path(folder)
+        self._tables: dict[str, pd.DataFrame] = {}
+
+    def table(self, number: str) -> pd.DataFrame:
+        """All rows of a table; UserError where it is missing or damaged."""
+        if number not in self._tables:
+            path = self._folder / f"table{number}.csv"
+            try:
+                self._tables[number] = pd.read_csv(path)
+            except (OSError, ValueError) as error:
+                raise UserError(f"{path} is missing or damaged: restore bench/reported.") from error
+        return self._tables[number]
+
+    def rows(self, number: str, like: Row) -> list[Row]:
+        """The rows that agree with ``like``, each by the cells that identify it."""
+        table = self.table(number)
+        told = ("mpjpe", "mve", "aiti_s", "group", "venue")
+        names = [name for name in table.columns if not name.endswith(told)]
+        chosen = table
+        for name, value in like.items():
+            if name not in table:
+                raise UserError(f"table{number}.csv has no column '{name}'.")
+            chosen = chosen[chosen[name] == value]
+        return [dict(zip(names, row)) for row in chosen[names].itertuples(index=False)]
+
+    def value(self, cell: Cell) -> float:
+        """A reported number; NaN where the paper prints none.
+
+        Raises:
+            UserError: no or several such rows, or no such column.
+        """
+        rows = self.table(cell.table)
+        for name, value in cell.keys:
+            rows = rows[rows[name] == value] if name in rows else rows[:0]
+        if len(rows) != 1 or cell.column not in rows:
+            raise UserError(
+                f"table{cell.table}.csv has {len(rows)} rows with {cell} and "
+                f"{'a' if cell.column in rows else 'no'} column '{cell.column}'."
+            )
+        return float(rows[cell.column].iloc[0])
+
+    def half_unit(self, cell: Cell) -> float:
+        """Half of the last digit that a column is printed with: what rounding may have hidden."""
+        return 0.0005 if cell.column == "aiti_s" else 0.05
+
+
+def comparisons(claim: Mapping[str, Any], ledger: Ledger) -> list[Comparison]:
+    """What has to hold for a claim to hold, column by column.
+
+    Cells that the paper leaves empty are left out.
+    """
+    found = list(_KIND_RULES[claim["kind"]](claim, ledger))
+    return [c for c in found if not any(np.isnan(ledger.value(cell)) for _, cell in c.terms)]
+
+
+def _cell(claim: Mapping[str, Any], row: Row, column: str) -> Cell:
+    keys = {name: value for name, value in row.items() if name != "table"}
+    return Cell(row.get("table", claim["table"]), tuple(keys.items()), column)
+
+
+def _below(claim: Mapping[str, Any], low: Row, high: Row, column: str) -> Comparison:
+    first, second = _cell(claim, low, column), _cell(claim, high, column)
+    return Comparison(((1.0, first), (-1.0, second)), f"{column}: {first} below {second}")
+
+
+def _others(claim: Mapping[str, Any], ledger: Ledger, row: Row) -> list[Row]:
+    everyone = ledger.rows(claim["table"], claim.get("among", {}))
+    others = [r for r in everyone if any(r[name] != value for name, value in row.items())]
+    if len(others) + 1 != len(everyone):
+        raise UserError(f"claim '{claim['id']}': {dict(row)} is not one of the rows it stands in.")
+    return others
+
+
+def _lower(claim: Mapping[str, Any], ledger: Ledger) -> Iterator[Comparison]:
+    for column in claim["columns"]:
+        for other in claim["than"]:
+            yield _below(claim, claim["row"], other, column)
+
+
+def _best(claim: Mapping[str, Any], ledger: Ledger) -> Iterator[Comparison]:
+    for column in claim["columns"]:
+        for other in _others(claim, ledger, claim["row"]):
+            yield _below(claim, claim["row"], other, column)
+
+
+def _worst(claim: Mapping[str, Any], ledger: Ledger) -> Iterator[Comparison]:
+    for column in claim["columns"]:
+        for other in _others(claim, ledger, claim["row"]):
+            yield _below(claim, other, claim["row"], column)
+
+
+def _ordered(claim: Mapping[str, Any], ledger: Ledger) -> Iterator[Comparison]:
+    for column in claim["columns"]:
+        for before, after in zip(claim["rows"], claim["rows"][1:]):
+            low, high = (before, after) if column == "aiti_s" else (after, before)
+            yield _below(claim, low, high, column)
+
+
+def _reduction(claim: Mapping[str, Any], ledger: Ledger) -> Iterator[Comparison]:
+    percent = claim.get("unit") == "percent"
+    for column, size in claim["by"].items():
+        start = claim["from"]
+        if start == SECOND_BEST:
+            others = [_cell(claim, r, column) for r in _others(claim, ledger, claim["to"])]
+            before = min(
+                (cell for cell in others if not np.isnan(ledger.value(cell))), key=ledger.value
+            )
+        else:
+            before = _cell(claim, start, column)
+        after = _cell(claim, claim["to"], column)
+        label = f"{column}: {before} to {after} by {size}{' %' if percent else ''}"
+        yield Comparison(((-1.0, before), (1.0, after)), label, str(size), percent)
+
+
+def _slower(claim: Mapping[str, Any], ledger: Ledger) -> Iterator[Comparison]:
+    for column in claim["columns"]:
+        small, large = ([_cell(claim, row, column) for row in claim[n]] for n in ("small", "large"))
+        terms = ((1.0, small[0]), (-1.0, small[1]), (-1.0, large[0]), (1.0, large[1]))
+        label = f"{column}: gain {small[0]} to {small[1]} below gain {large[0]} to {large[1]}"
+        yield Comparison(terms, label)
+
+
+_KIND_RULES: dict[str, Callable[[Mapping[str, Any], Ledger], Iterator[Comparison]]] = {
+    "lower": _lower,
+    "best": _best,
+    "worst": _worst,
+    "ordered": _ordered,
+    "reduction": _reduction,
+    "slower": _slower,
+}
+
+
+def judge_reported(comparison: Comparison, ledger: Ledger) -> Answer:
+    """What the paper's own table says. A direction must hold as printed; a size must be possible
+    for numbers that round to the printed ones.
+    """
+    values = [ledger.value(cell) for _, cell in comparison.terms]
+    total = sum(weight * value for (weight, _), value in zip(comparison.terms, values))
+    if comparison.size is None:
+        shown = f"{comparison.label} ({' / '.join(f'{v:g}' for v in values)})"
+        if abs(total) < 1e-9:
+            return Answer(UNDECIDED, f"{shown}, equal as printed")
+        return Answer(SUPPORTED if total < 0 else CONTRADICTED, shown)
+    slack = [abs(w) * ledger.half_unit(cell) for w, cell in comparison.terms]
+    low, high = -total - sum(slack), -total + sum(slack)
+    if comparison.percent:
+        before = values[0]
+        low, high = 100 * low / (before + slack[0]), 100 * high / (before - slack[0])
+        total = 100 * total / before
+    stated = float(comparison.size)
+    decimals = len(comparison.size.partition(".")[2])
+    half = 0.5 * 10.0**-decimals
+    agrees = low <= stated + half + 1e-9 and high >= stated - half - 1e-9
+    shown = f"{comparison.label}, recomputed {-total:.{max(decimals, 1)}f}"
+    return Answer(SUPPORTED if agrees else CONTRADICTED, shown)
+
+
+# One number an image (or pose), its name as the index, and the sequence of each; or why not.
+Samples = tuple[pd.Series, pd.Series]
+Measured = Callable[[Cell], "Samples | str"]
+
+
+def judge_rerun(
+    comparison: Comparison, measured: Measured, parts: int = 1, seed: int = 0
+) -> Answer:
+    """What a rerun says, at 95 %: paired over the images, whole sequences drawn.
+
+    Of a claimed size only the direction is judged: millimetres do not carry over between worlds.
+
+    Args:
+        comparison: one part of a claim.
+        measured: looks up the samples of a cell.
+        parts: of the claim. It is supported only where all are, which needs no correction; one
+            is enough to contradict it, so for that the level is Bonferroni's.
+        seed: of the draws.
+
+    Raises:
+        UserError: the cells were measured on different images.
+    """
+    total: pd.Series | None = None
+    sequences: pd.Series | None = None
+    for weight, cell in comparison.terms:
+        found = measured(cell)
+        if isinstance(found, str):
+            return Answer(NOT_RUN, found)
+        values, own = found
+        if total is not None and not values.index.equals(total.index):
+            raise UserError(
+                f"the rows of '{comparison.label}' were measured on different images: rerun the "
+                "evaluation stages."
+            )
+        total = weight * values if total is None else total + weight * values
+        sequences = own
+    mean, means, unit = bootstrap_means(total.to_numpy(), sequences.to_numpy(), seed, _DRAWS)
+    low, high = np.percentile(means, [2.5, 97.5])
+    shown = (
+        f"{comparison.label}: {mean:+.2f} [{low:+.2f}, {high:+.2f}] over {unit}, n = {len(total)}"
+    )
+    if high < 0:
+        return Answer(SUPPORTED, shown)
+    surely_above = np.percentile(means, 2.5 / parts) > 0
+    return Answer(CONTRADICTED if surely_above else UNDECIDED, shown)
+
+
+def combine(answers: list[Answer]) -> Answer:
+    """The verdict of a claim: contradicted once is contradicted, supported needs every part."""
+    for verdict in (CONTRADICTED, NOT_RUN, UNDECIDED):
+        against = [answer for answer in answers if answer.verdict == verdict]
+        if against:
+            reasons = list(dict.fromkeys(answer.detail for answer in against))
+            detail = "; ".join(reasons[:3]) + ("; ..." if len(reasons) > 3 else "")
+            if verdict == NOT_RUN:
+                return Answer(verdict, detail)
+            return Answer(verdict, f"{len(against)} of {len(answers)} parts: {detail}")
+    return Answer(SUPPORTED, f"all {len(answers)} parts")

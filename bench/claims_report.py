@@ -1,0 +1,191 @@
+"""`python -m bench claims`: a verdict on every claim, from the paper's tables and from the rerun.
+
+Writes ``claims.csv`` (a line a claim), ``ranking.csv`` (Kendall's tau between reported and rerun
+order of the rows, table by table) and ``claims.tex``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pandas as pd
+from scipy.stats import kendalltau
+
+from bench.claims import (
+    NOT_RUN,
+    Cell,
+    Ledger,
+    Measured,
+    Samples,
+    combine,
+    comparisons,
+    judge_reported,
+    judge_rerun,
+    read_claims,
+)
+from bench.keys import clip_of, sequence_of
+from bench.stage import whole_folder
+from bench.tables import ROW_ONLY, load_metrics
+
+Json = dict[str, Any]
+
+
+def rerun_samples(variants: Json, job: Json, build: Path) -> Measured:
+    """Looks up what a rerun measured for a cell of the paper, image by image.
+
+    Args:
+        variants: content of variants.yaml.
+        job: ``build/plan/tables.json``.
+        build: folder with ``evaluate/`` and ``evaluate-tokenizer/``.
+
+    Returns:
+        A function of a cell; it returns words where the cell has no rerun that may rank.
+    """
+    roles = {entry["kind"]: role for role, entry in variants["datasets"].items()}
+    frames: dict[Path, pd.DataFrame] = {}
+
+    def frame(path: Path) -> pd.DataFrame:
+        if path not in frames:
+            frames[path] = load_metrics(path)
+        return frames[path]
+
+    def measured(cell: Cell) -> Samples | str:
+        kind, _, metric = cell.column.partition("_")
+        if metric not in ("mpjpe", "pa_mpjpe", "mve") or kind not in roles:
+            return "times are one number a setting, without an interval"
+        spec = variants["tables"].get(cell.table)
+        wanted = dict(cell.keys)
+        rows = [r for r in (spec or {"rows": []})["rows"] if wanted.items() <= r.items()]
+        if len(rows) != 1:
+            return f"table {int(cell.table)} has no rerun of {cell}"
+        row, role = rows[0], roles[kind]
+        model = f"transformer/{spec.get('evaluation')}"
+        if "tokenizer" in row:
+            model = f"tokenizer/{row['tokenizer']}"
+        if model in job["short"]:
+            return f"{model} was trained too briefly to rank"
+        if "tokenizer" in row:
+            found = frame(build / "evaluate-tokenizer" / row["tokenizer"] / "per_pose.parquet")
+            found = found[found["role"] == role]
+        else:
+            found = frame(build / "evaluate" / spec["evaluation"] / "per_image.parquet")
+            here = (found["setting"] == row["setting"]) & (found["step"] == row.get("step", 0))
+            found = found[here & (found["role"] == role)]
+        if found.empty:
+            return f"{cell} was not evaluated on {job['names'][role]}"
+        values = found.set_index("key")[metric]
+        group = clip_of if "tokenizer" in row else sequence_of
+        return values, pd.Series([group(key) for key in values.index], index=values.index)
+
+    return measured
+
+
+def judge(claims: list[Json], ledger: Ledger, measured: Measured, seed: int = 0) -> pd.DataFrame:
+    """A line a claim: ``id, table, statement, kind, paper, paper_detail, rerun, rerun_detail``."""
+    lines = []
+    for claim in claims:
+        parts = comparisons(claim, ledger)
+        paper = combine([judge_reported(part, ledger) for part in parts])
+        rerun = combine([judge_rerun(part, measured, len(parts), seed) for part in parts])
+        lines.append(
+            {
+                **{name: claim[name] for name in ("id", "table", "statement", "kind")},
+                "paper": paper.verdict,
+                "paper_detail": paper.detail,
+                "rerun": rerun.verdict,
+                "rerun_detail": rerun.detail,
+            }
+        )
+    return pd.DataFrame(lines)
+
+
+def ranking(variants: Json, ledger: Ledger, measured: Measured) -> pd.DataFrame:
+    """Kendall's tau between the paper's order of a table's rows and the rerun's.
+
+    Returns:
+        ``table, column, rows, tau, p`` where at least three rows were rerun; 1 is the same order,
+        0 none, -1 the reverse; ``p`` of no relation.
+    """
+    lines = []
+    for number, spec in variants["tables"].items():
+        keys = [
+            {name: value for name, value in row.items() if name not in ROW_ONLY}
+            for row in spec["rows"]
+        ]
+        for column in ledger.table(number).columns:
+            if not column.endswith(("mpjpe", "mve")):
+                continue
+            cells = [Cell(number, tuple(key.items()), column) for key in keys]
+            found = [(ledger.value(cell), measured(cell)) for cell in cells]
+            pairs = [(paper, own[0].mean()) for paper, own in found if not isinstance(own, str)]
+            if len(pairs) < 3:
+                continue
+            reported, rerun = np.array(pairs).T
+            tau = kendalltau(reported, rerun)
+            lines.append(
+                {
+                    "table": number,
+                    "column": column,
+                    "rows": len(pairs),
+                    "tau": round(float(tau.statistic), 3),
+                    "p": round(float(tau.pvalue), 4),
+                }
+            )
+    return pd.DataFrame(lines, columns=["table", "column", "rows", "tau", "p"])
+
+
+def _escape(text: str) -> str:
+    for sign in ("\\", "&", "%", "_", "#", "$"):
+        text = text.replace(sign, "\\textbackslash{}" if sign == "\\" else f"\\{sign}")
+    return text
+
+
+def latex(verdicts: pd.DataFrame, source: str) -> str:
+    """The verdicts as a standalone LaTeX document with booktabs rules."""
+    rows = "\n".join(
+        f"{int(line.table)} & {_escape(line.statement)} & {line.paper} & {line.rerun} \\\\"
+        for line in verdicts.itertuples()
+    )
+    return (
+        "\\documentclass{article}\n\\usepackage[a4paper,margin=2cm]{geometry}\n"
+        "\\usepackage{booktabs,longtable}\n\\begin{document}\\small\n"
+        "\\begin{longtable}{rp{10cm}ll}\n\\toprule\nTable & Claim & own numbers & rerun \\\\\n"
+        f"\\midrule\\endhead\n{rows}\n\\bottomrule\n\\end{{longtable}}\n"
+        "\\noindent Own numbers: what the paper's table says of its text. Rerun: 95\\,\\% paired "
+        f"bootstrap over sequences; {_escape(source)}.\n\\end{{document}}\n"
+    )
+
+
+def write_claims(variants: Json, job: Json, build: Path, reported: Path, out: Path) -> None:
+    """The command: judges, prints a count of verdicts and what contradicts, writes ``out``.
+
+    Args:
+        variants: content of variants.yaml.
+        job: ``build/plan/tables.json``.
+        build: folder with the per-image metrics.
+        reported: folder of the paper's tables and of ``claims.yaml``.
+        out: folder to write; replaced whole.
+
+    Raises:
+        UserError: a table, a claim or the metrics are missing or damaged.
+    """
+    ledger = Ledger(reported)
+    measured = rerun_samples(variants, job, build)
+    verdicts = judge(read_claims(reported / "claims.yaml"), ledger, measured)
+    order = ranking(variants, ledger, measured)
+    world = "open world" if job["source"] == "open" else "licensed data"
+    source = f"profile {job['profile']}, {world}"
+    with whole_folder(out) as part:
+        verdicts.to_csv(part / "claims.csv", index=False)
+        order.to_csv(part / "ranking.csv", index=False)
+        (part / "claims.tex").write_text(latex(verdicts, source))
+    click.echo(f"{len(verdicts)} claims; {source}")
+    for side, what in (("paper", "the paper's own tables"), ("rerun", "the rerun")):
+        counts = verdicts[side].value_counts()
+        click.echo(f"  {what}: " + ", ".join(f"{n} {v}" for v, n in counts.items()))
+    for line in verdicts[verdicts["rerun"] != NOT_RUN].itertuples():
+        click.echo(f"  {line.rerun:12s} {line.id}: {line.statement}")
+    click.echo(f"written to {out}")
