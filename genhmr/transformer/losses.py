@@ -76,7 +76,8 @@ def soft_targets(latents: Tensor, codebook: Tensor, spread: float) -> Tensor:
     Not in the paper. Hundreds of codes describe a joint, and those beside the true one are nearly
     as right; a one-hot target calls them as wrong as the opposite pose, which a model must unlearn
     over many passes. The targets are a Gaussian around the encoder's latent, as wide as
-    ``spread`` times the typical squared distance between neighbouring codes.
+    ``spread`` times the typical squared distance between neighbouring codes. Wide targets also
+    move the most probable code, which greedy sampling takes, towards the mean of what is possible.
 
     Args:
         latents: (N, D), before quantisation.
