@@ -11,7 +11,8 @@ import yaml
 
 from bench.claims import Cell, Ledger
 from bench.claims_report import rerun_samples
-from bench.tables import METRIC_NAMES, REPORTED_NAMES, ROW_ONLY
+from bench.tables import REPORTED_NAMES, ROW_ONLY
+from bench.tables_latex import METRIC_NAMES
 from genhmr.types import UserError
 
 Json = dict[str, Any]
