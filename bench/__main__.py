@@ -183,6 +183,27 @@ def figures() -> None:
 
 
 @cli.command()
+@click.argument("cell")
+def explain(cell: str) -> None:
+    """Walk a number back to what made it, for example 2:5:3dpw:mpjpe or 11:cosine,5:emdb:mve."""
+    from bench.explain import explain as walk
+    from bench.explain import read_pipeline
+
+    variants, pipeline = read_yaml(Path("variants.yaml")), read_pipeline(Path("dvc.yaml"))
+    click.echo(walk(cell, variants, pipeline, BUILD, RESULTS))
+
+
+@cli.command()
+def doctor() -> None:
+    """Say what is installed and which data are here, and what is blocked without the rest."""
+    from bench.doctor import examine, report
+
+    text, able = report(examine(Path("datasets"), read_yaml(Path("variants.yaml"))))
+    click.echo(text)
+    sys.exit(0 if able else 1)
+
+
+@cli.command()
 @click.argument("predictions", type=click.Path(path_type=Path))
 @click.option("--dataset", required=True, help="3dpw, emdb, h36m, or an open set such as open-wild")
 @click.option("--protocol", "protocols", multiple=True, default=("genhmr",), show_default=True,

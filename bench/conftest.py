@@ -68,7 +68,17 @@ def beside(benchmark):
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     session = getattr(terminalreporter.config, "_benchmarksession", None)
-    rows = [b for b in getattr(session, "benchmarks", []) if "ratio" in b.extra_info]
+    everything = getattr(session, "benchmarks", [])
+    rows = [b for b in everything if "ratio" in b.extra_info]
+    for timed in (b.extra_info for b in everything if "seconds" in b.extra_info):
+        terminalreporter.section(f"AITI on {timed['device']}")
+        for stage, seconds in timed["seconds"].items():
+            bound, aim = timed["bounds"].get(stage), timed["aims"].get(stage)
+            terminalreporter.write_line(
+                f"{stage:44s} {1e3 * seconds:8.2f} ms   bound "
+                + (f"{1e3 * bound:6.2f} ms" if bound else "unknown  ")
+                + (f"   aim on an H100 {1e3 * aim:4.1f} ms" if aim else "")
+            )
     missing = [name for name in PEERS if importlib.util.find_spec(name) is None]
     if session is not None and missing:
         terminalreporter.section("peers that are not installed")

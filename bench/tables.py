@@ -1,4 +1,4 @@
-"""Tables 2, 3, 5, 6, 11 and 12 of the paper, rerun, beside the reported numbers.
+"""The 16 tables of the paper: what was rerun beside the reported numbers, the rest as not run.
 
 Everything here is computed from per-image metrics (parquet) and timings (JSON); no model is
 loaded. One tidy frame, a line a number, is the source of the CSV, the LaTeX and the comparison.
@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import yaml
 
+from bench.tables_latex import METRIC_NAMES, latex, latex_all
 from genhmr.types import UserError
 
 REPORTED_NAMES = {
@@ -22,7 +24,6 @@ REPORTED_NAMES = {
     "amass": "AMASS",
     "moyo": "MOYO",
 }
-METRIC_NAMES = {"mpjpe": "MPJPE", "pa_mpjpe": "PA-MPJPE", "mve": "MVE", "aiti": "AITI (s)"}
 ROW_ONLY = ("setting", "tokenizer", "step")
 
 
@@ -152,6 +153,40 @@ def build_table(
     return pd.DataFrame(lines)
 
 
+def not_run(
+    number: str, datasets: dict[str, dict[str, Any]], job: dict[str, Any], reported: pd.DataFrame
+) -> tuple[pd.DataFrame, list[str]]:
+    """The tidy frame of a table that variants.yaml does not rerun, and its key columns.
+
+    Args:
+        number, datasets, job, reported: as :func:`build_table`.
+    """
+    roles = {entry["kind"]: role for role, entry in datasets.items()}
+    told = [name for name in reported.columns if name.endswith(tuple(METRIC_NAMES))]
+    keys = [name for name in reported.columns if name not in told]
+    lines = []
+    for row in reported.to_dict("records"):
+        named = {key: row[key] for key in keys}
+        for column in told:
+            kind, _, metric = column.partition("_")
+            lines.append(
+                {
+                    **named,
+                    "table": number,
+                    "row": ", ".join(f"{k}={v}" for k, v in named.items()),
+                    "role": roles[kind],
+                    "dataset": job["names"][roles[kind]],
+                    "stands_for": REPORTED_NAMES[kind],
+                    "metric": metric,
+                    "reported": float(row[column]),
+                    "rerun": float("nan"),
+                    "n": 0,
+                    "status": "not run",
+                }
+            )
+    return pd.DataFrame(lines), keys
+
+
 def _status(job: dict[str, Any], n: int, model: str) -> str:
     """What may be concluded from the number: nothing here is ever called reproduced.
 
@@ -199,42 +234,12 @@ def wide(tidy: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def latex(tidy: pd.DataFrame, keys: list[str], title: str) -> str:
-    """The table as a standalone LaTeX document with booktabs rules."""
-    columns: dict[tuple[str, str], list[float]] = {}
-    index = []
-    for _, group in tidy.groupby("row", sort=False):
-        index.append(tuple(str(group[key].iloc[0]).replace("_", " ") for key in keys))
-        for _, line in group.iterrows():
-            metric = METRIC_NAMES[line["metric"]]
-            digits = 4 if line["metric"] == "aiti" else 1
-            for head, value, places in (
-                (f"{line['dataset']} (rerun)", line["rerun"], digits),
-                (f"{line['stands_for']} (reported)", line["reported"], 3 if digits == 4 else 1),
-            ):
-                text = "--" if pd.isna(value) else f"{value:.{places}f}"
-                columns.setdefault((head, metric), []).append(text)
-    order = sorted(columns, key=lambda c: "(reported)" in c[0])
-    frame = pd.DataFrame({column: columns[column] for column in order})
-    for position, key in enumerate(keys):
-        frame.insert(position, ("", key.replace("_", " ")), [entry[position] for entry in index])
-    frame.columns = pd.MultiIndex.from_tuples(frame.columns)
-    body = frame.style.hide(axis="index").to_latex(
-        hrules=True, multicol_align="c", column_format="l" * len(keys) + "r" * len(order)
-    )
-    note = "; ".join(dict.fromkeys(tidy.loc[tidy["metric"] != "aiti", "status"]))
-    return (
-        "\\documentclass[varwidth=60cm,border=4pt]{standalone}\n"
-        "\\usepackage{booktabs}\n\\begin{document}\n"
-        f"\\textbf{{{title}}} (mm; rerun beside reported)\\\\[4pt]\n{body}\n"
-        f"{{\\footnotesize Status of the rerun: {note}.}}\n\\end{{document}}\n"
-    )
-
-
 def write_tables(
     variants: dict[str, Any], job: dict[str, Any], build: Path, reported: Path, out: Path
 ) -> None:
     """Writes ``tables/`` (CSV, LaTeX), ``compare/`` and ``summary.json`` under ``out``.
+
+    All tables of the ledger are written; those that variants.yaml does not rerun say so.
 
     Args:
         variants: content of variants.yaml.
@@ -255,39 +260,57 @@ def write_tables(
     }
     (out / "tables").mkdir(parents=True, exist_ok=True)
     (out / "compare").mkdir(parents=True, exist_ok=True)
-    for number, spec in variants["tables"].items():
+    written: list[tuple[pd.DataFrame, list[str], str]] = []
+    for number, entry in read_ledger(reported).items():
         paper = _read_reported(reported / f"table{number}.csv")
-        name = spec.get("evaluation")
-        tidy = build_table(
-            number,
-            spec,
-            variants["datasets"],
-            job,
-            paper,
-            images.get(name),
-            timings.get(name),
-            poses,
-        )
-        keys = [key for key in spec["rows"][0] if key not in ROW_ONLY]
+        spec = variants["tables"].get(number)
+        if spec is None:
+            tidy, keys = not_run(number, variants["datasets"], job, paper)
+        else:
+            name = spec.get("evaluation")
+            tidy = build_table(
+                number,
+                spec,
+                variants["datasets"],
+                job,
+                paper,
+                images.get(name),
+                timings.get(name),
+                poses,
+            )
+            keys = [key for key in spec["rows"][0] if key not in ROW_ONLY]
+        title = f"Table {int(number)}. {entry['title']}: {entry['stage']}"
         wide(tidy, keys).to_csv(out / "tables" / f"table{number}.csv", index=False)
-        (out / "tables" / f"table{number}.tex").write_text(latex(tidy, keys, spec["title"]))
-        compare = tidy.assign(
-            dataset=[
-                line["dataset"]
-                if line["dataset"] == line["stands_for"]
-                else f"{line['dataset']} beside {line['stands_for']}"
-                for _, line in tidy.iterrows()
-            ],
-            rerun=[
-                round(line["rerun"], 4 if line["metric"] == "aiti" else 2)
-                for _, line in tidy.iterrows()
-            ],
-        )
-        compare[["row", "dataset", "metric", "reported", "rerun", "n", "status"]].to_csv(
-            out / "compare" / f"table{number}.csv", index=False
-        )
+        (out / "tables" / f"table{number}.tex").write_text(latex(tidy, keys, title))
+        written.append((tidy, keys, title))
+        _comparison(tidy).to_csv(out / "compare" / f"table{number}.csv", index=False)
+    (out / "tables" / "all.tex").write_text(latex_all(written))
     summary = summarise(images, poses, job["names"])
     (out / "summary.json").write_text(json.dumps(summary, indent=1, sort_keys=True) + "\n")
+
+
+def _comparison(tidy: pd.DataFrame) -> pd.DataFrame:
+    """One line a number: ``row, dataset, metric, reported, rerun, n, status``."""
+    beside = [
+        own if own == paper else f"{own} beside {paper}"
+        for own, paper in zip(tidy["dataset"], tidy["stands_for"])
+    ]
+    digits = [4 if metric == "aiti" else 2 for metric in tidy["metric"]]
+    rerun = [round(value, places) for value, places in zip(tidy["rerun"], digits)]
+    columns = ["row", "dataset", "metric", "reported", "rerun", "n", "status"]
+    return tidy.assign(dataset=beside, rerun=rerun)[columns]
+
+
+def read_ledger(folder: Path) -> dict[str, dict[str, str]]:
+    """Title and stage of every table of the paper, by its two digits.
+
+    Raises:
+        UserError: ``ledger.yaml`` is missing or no YAML.
+    """
+    try:
+        return yaml.safe_load((folder / "ledger.yaml").read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f"{folder}/ledger.yaml is damaged: restore bench/reported.") from error
 
 
 def summarise(

@@ -1,4 +1,4 @@
-"""Claims of the paper: every kind of checker on made-up numbers, and the shipped list on its own."""
+"""Claims of the paper: every kind of checker on made-up numbers, and the shipped list itself."""
 
 from pathlib import Path
 

@@ -1,5 +1,6 @@
 """The whole street once, in one process: generate, shard, train, evaluate, print, draw."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -69,6 +70,7 @@ def run(tmp_path_factory):
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
     variants = _small(read_yaml(ROOT / "variants.yaml"))
     (folder / "variants.yaml").write_text(yaml.safe_dump(variants, sort_keys=False))
+    shutil.copy(ROOT / "dvc.yaml", folder)
     here = os.getcwd()
     os.chdir(folder)
     try:
@@ -118,6 +120,22 @@ def test_a_smoke_run_ranks_nothing(run):
     verdicts = pd.read_csv(run / "results" / "claims" / "claims.csv")
     assert len(verdicts) >= 50 and set(verdicts["rerun"]) == {"not run"}
     assert set(verdicts["paper"]) == {"supported", "contradicted", "undecided"}
+
+
+def test_a_number_is_walked_back_to_what_made_it(run, monkeypatch):
+    monkeypatch.chdir(run)
+    result = CliRunner().invoke(cli, ["explain", "3:10:3dpw:mpjpe"])
+    assert result.exit_code == 0, result.output
+    frame = pd.read_parquet("build/evaluate/base/per_image.parquet")
+    own = frame[(frame["setting"] == "refinement") & (frame["step"] == 10)]
+    own = own[own["role"] == "wild"]
+    assert f"rerun     {own['mpjpe'].mean():.2f} mm on open-wild, n = {len(own)}" in result.output
+    weights = Path("build/models/transformer/base/genhmr.safetensors")
+    assert hashlib.sha256(weights.read_bytes()).hexdigest()[:16] in result.output
+    assert "trained here, too briefly to rank" in result.output
+    for line in ("python -m bench evaluate base", "python -m bench data wild", "genhmr/inference"):
+        assert line in result.output
+    assert "has no record" not in result.output
 
 
 def test_settings_that_agree_give_equal_numbers(run):

@@ -21,7 +21,7 @@ from bench.score_report import compare, summarise
 from bench.stage import whole_folder
 from genhmr.body import SMPL, axis_angle_to_matrix, load_bodies
 from genhmr.body.joints import H36M_TO_14
-from genhmr.metrics import Evaluator, protocol_for
+from genhmr.metrics import Evaluator, presets_for, protocol_for
 from genhmr.types import UserError
 from genhmr.world.generate import generate
 
@@ -92,6 +92,54 @@ def test_the_numbers_are_those_of_the_evaluator(checkout, bodies, truth, predict
         assert own["key"].tolist() == truth.keys
         for metric, values in expected.items():
             np.testing.assert_allclose(own[metric], values, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "kind", "splits"),
+    [("open-extreme", "emdb", {"test"}), ("open-lab", "h36m", {"test", "test-p2"})],
+)
+def test_the_other_sets_score_under_all_their_protocols(
+    bodies, tmp_path, monkeypatch, dataset, kind, splits
+):
+    """Whose frames differ: P1 has every camera of Human3.6M, P2 the frontal one."""
+    root = tmp_path / "datasets" / "raw" / dataset
+    motion = ROOT / "datasets" / "open" / "motion"
+    counts = {"train": 8, "test": 16} if kind == "h36m" else {"test": 10}
+    generate(dataset, root, bodies, motion, counts, 3, 64)
+    (tmp_path / "datasets" / "open").symlink_to(ROOT / "datasets" / "open")
+    monkeypatch.chdir(tmp_path)
+    every = read_truth(kind, root, "test", bodies)
+    rng = np.random.default_rng(0)
+    pose = (every.pose + 0.1 * rng.standard_normal(every.pose.shape)).astype(np.float32)
+    columns = {"imgname": np.array([f"/elsewhere/{image}" for image in every.images]),
+               "pose": pose, "betas": every.betas}  # fmt: skip
+    if kind == "emdb":
+        columns["person"] = np.zeros(len(pose), int)
+    path = write(tmp_path / "p.npz", columns)
+    result = CliRunner().invoke(cli, ["score", str(path), "--dataset", dataset, "--out", "s",
+                                      "--protocol", "all", "--also", "pa_mve"])  # fmt: skip
+    assert result.exit_code == 0 and "MISSING" not in result.output, result.output
+    frames = pd.read_parquet("s/per_image.parquet").set_index("key")
+    protocols = presets_for(dataset)
+    assert {p.frames for p in protocols.values()} == splits
+    for name, protocol in protocols.items():
+        own = frames[frames["protocol"] == name]
+        truth = read_truth(kind, root, protocol.frames, bodies)
+        assert own.index.tolist() == truth.keys, name
+        rows = [every.keys.index(key) for key in truth.keys]
+        expected = Evaluator(protocol, bodies)(
+            axis_angle_to_matrix(torch.from_numpy(pose[rows])),
+            torch.from_numpy(every.betas[rows]),
+            axis_angle_to_matrix(torch.from_numpy(truth.pose)),
+            torch.from_numpy(truth.betas),
+            truth.genders,
+            torch.from_numpy(truth.joints_3d),
+        )
+        for metric, values in expected.items():
+            np.testing.assert_allclose(own[metric], values, rtol=0, atol=1e-6)
+        assert (own["pa_mve"] < own["mve"]).mean() > 0.9
+    if kind == "h36m":
+        assert len(read_truth(kind, root, "test-p2", bodies).keys) < len(every.keys)
 
 
 def test_every_way_to_write_the_same_bodies_gives_the_same_numbers(

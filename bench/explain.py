@@ -1,0 +1,208 @@
+"""`python -m bench explain 2:5:3dpw:mpjpe`: a printed number, walked back to what made it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bench.claims import Cell, Ledger
+from bench.claims_report import rerun_samples
+from bench.tables import REPORTED_NAMES, ROW_ONLY
+from bench.tables_latex import METRIC_NAMES
+from genhmr.types import UserError
+
+Json = dict[str, Any]
+
+
+def find_cell(place: str, variants: Json) -> tuple[Cell, Json]:
+    """Reads ``<table>:<row>:<data set>:<metric>``.
+
+    Args:
+        place: the row by its keys in the table's order, separated by commas
+            (``11:cosine,5:emdb:mve``); the data set by the paper's name, its kind, or its role.
+        variants: content of variants.yaml.
+
+    Returns:
+        The cell of the paper, and the row of variants.yaml that reruns it.
+
+    Raises:
+        UserError: no such table, row, data set or metric; the sentence names those there are.
+    """
+    parts = place.split(":")
+    if len(parts) != 4:
+        raise UserError(f"'{place}' is not <table>:<row>:<data set>:<metric>, as 2:5:3dpw:mpjpe.")
+    number, row_name, dataset, metric = parts
+    number = number.zfill(2)
+    if number not in variants["tables"]:
+        known = ", ".join(str(int(n)) for n in variants["tables"])
+        raise UserError(f"table {int(number) if number.isdigit() else number} is not rerun; "
+                        f"choose one of {known}.")  # fmt: skip
+    spec = variants["tables"][number]
+    rows = {
+        ",".join(str(v) for k, v in row.items() if k not in ROW_ONLY): row for row in spec["rows"]
+    }
+    if row_name not in rows:
+        raise UserError(f"table {int(number)} has no row '{row_name}'; choose {', '.join(rows)}.")
+    kinds = {}
+    for role, entry in variants["datasets"].items():
+        for name in (role, entry["kind"], entry["open"], REPORTED_NAMES[entry["kind"]].lower()):
+            kinds[name] = (role, entry["kind"])
+    role, kind = kinds.get(dataset.lower(), (None, None))
+    metric = metric.lower().replace("-", "_")
+    if f"{role}.{metric}" not in spec["columns"]:
+        raise UserError(
+            f"table {int(number)} has no {dataset} {metric}; its columns are "
+            f"{', '.join(column for column in spec['columns'] if '.' in column)}."
+        )
+    keys = tuple((k, v) for k, v in rows[row_name].items() if k not in ROW_ONLY)
+    return Cell(number, keys, f"{kind}_{metric}"), rows[row_name]
+
+
+def stages_behind(wanted: str, pipeline: Json, variants: Json) -> dict[str, list[str]]:
+    """The stages that a stage needs, itself first, with the files each depends on.
+
+    Args:
+        wanted: for example "evaluate@base".
+        pipeline: content of dvc.yaml.
+        variants: content of variants.yaml, over which the stages are repeated.
+    """
+    whole: dict[str, tuple[list[str], list[str]]] = {}
+    for name, stage in pipeline["stages"].items():
+        if "foreach" not in stage:
+            whole[name] = (stage["deps"], _paths(stage["outs"]))
+            continue
+        items = variants[stage["foreach"].strip("${}")]
+        for key, item in items.items():
+            def fill(text: str, key: str = key, item: Any = item) -> str:
+                text = text.replace("${key}", key)
+                if isinstance(item, dict):
+                    for field, value in item.items():
+                        text = text.replace(f"${{item.{field}}}", str(value))
+                return text
+
+            deps = [fill(path) for path in stage["do"]["deps"]]
+            whole[f"{name}@{key}"] = (deps, [fill(p) for p in _paths(stage["do"]["outs"])])
+    found: dict[str, list[str]] = {}
+    waiting = [wanted]
+    while waiting:
+        name = waiting.pop(0)
+        if name in found:
+            continue
+        found[name] = whole[name][0]
+        for other, (_, outs) in whole.items():
+            needs = any(d == o or d.startswith(f"{o}/") for d in whole[name][0] for o in outs)
+            if other not in found and needs:
+                waiting.append(other)
+    return found
+
+
+def _paths(outs: list) -> list[str]:
+    return [next(iter(out)) if isinstance(out, dict) else out for out in outs]
+
+
+_RECORDS = {"tokenizer": "train-tokenizer", "transformer": "train-transformer",
+            "backbone": "pretrain"}  # fmt: skip
+
+
+def _record(stage: str, folder: Path) -> Json | None:
+    """The provenance of a stage, None where it never ran."""
+    name, _, key = stage.partition("@")
+    path = folder / (f"{_RECORDS.get(name, name)}-{key}.json" if key else
+                     f"{_RECORDS.get(name, name)}.json")  # fmt: skip
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def _sha256(path: Path) -> str:
+    if not path.exists():
+        return "not there"
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()[:16]
+
+
+def explain(place: str, variants: Json, pipeline: Json, build: Path, results: Path) -> str:
+    """The whole text of the command.
+
+    Args:
+        place: see :func:`find_cell`.
+        variants: content of variants.yaml.
+        pipeline: content of dvc.yaml.
+        build: folder of the jobs, models and metrics.
+        results: folder of the provenance.
+
+    Raises:
+        UserError: no such cell, or the pipeline has not been planned.
+    """
+    cell, row = find_cell(place, variants)
+    try:
+        job = json.loads((build / "plan" / "tables.json").read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{build}/plan is missing: run `python -m bench plan`.") from error
+    kind, _, metric = cell.column.partition("_")
+    role = next(r for r, entry in variants["datasets"].items() if entry["kind"] == kind)
+    spec = variants["tables"][cell.table]
+    title = f"Table {int(cell.table)}, {cell}: {METRIC_NAMES[metric]} on {REPORTED_NAMES[kind]}"
+    lines = [title, f"  reported  {Ledger(Path('bench/reported')).value(cell):g} mm"]
+    measured = rerun_samples(variants, {**job, "short": []}, build)(cell)
+    if isinstance(measured, str):
+        lines.append(f"  rerun     none: {measured}")
+    else:
+        values, sequences = measured
+        lines.append(
+            f"  rerun     {values.mean():.2f} mm on {job['names'][role]}, n = {len(values)} in "
+            f"{sequences.nunique()} sequences"
+        )
+    if "tokenizer" in row:
+        model, stage = f"tokenizer/{row['tokenizer']}", f"evaluate-tokenizer@{row['tokenizer']}"
+        checkpoint = build / "models" / model / "tokenizer.safetensors"
+        setting: Json = {}
+    else:
+        model, stage = f"transformer/{spec['evaluation']}", f"evaluate@{spec['evaluation']}"
+        checkpoint = build / "models" / model / "genhmr.safetensors"
+        plan = json.loads((build / "plan" / "evaluate" / f"{spec['evaluation']}.json").read_text())
+        setting = plan["settings"][row["setting"]]
+    trained = json.loads((build / "plan" / f"{model}.json").read_text())
+    origin = "exported from datasets/open/weights" if trained.get("weights") else "trained here"
+    if model in job["short"]:
+        origin += ", too briefly to rank"
+    lines += [
+        f"  world     {job['source']}, profile {job['profile']}",
+        f"  setting   {row.get('setting', '-')} {json.dumps(setting, sort_keys=True)}",
+        f"  model     {model}, {origin}; sha256 {_sha256(checkpoint)} ({checkpoint})",
+    ]
+    for split in sorted((build / "data" / role).glob("*/manifest.json")):
+        lines.append(f"  data      {split.parent}, manifest sha256 {_sha256(split)}")
+    chain = stages_behind(stage, pipeline, variants)
+    lines.append("made by")
+    for name in chain:
+        if name == "plan":
+            continue  # merges files in no time, and leaves no record
+        record = _record(name, results / "provenance")
+        if record is None:
+            lines.append(f"  {name:24s} has no record: it has not run here")
+            continue
+        machine = record["gpu"] or f"{record['cores']} x {record['processor']}"
+        dirty = " with uncommitted changes" if record["uncommitted_changes"] else ""
+        lines.append(
+            f"  {name:24s} {record['command']}  (commit {str(record['commit'])[:10]}{dirty}, "
+            f"{record['started'][:10]}, {record['seconds']:g} s, {machine})"
+        )
+    code = {dep for deps in chain.values() for dep in deps if not dep.startswith("build/")}
+    lines += ["an edit of any of these reruns it"]
+    lines += [f"  {dep}" for dep in sorted(code - {"variants.yaml", "bench/plan.py"})]
+    lines.append("  params.yaml, variants.yaml: where it changes a job under build/plan above")
+    return "\n".join(lines)
+
+
+def read_pipeline(path: Path) -> Json:
+    """dvc.yaml; UserError where it is missing or no YAML."""
+    try:
+        return yaml.safe_load(Path(path).read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f"{path} is missing or no YAML: run in the repository.") from error

@@ -1,0 +1,100 @@
+"""Walking a number back, and saying what is here: on a made-up checkout, with nothing run."""
+
+import importlib.metadata
+from pathlib import Path
+
+import pytest
+
+from bench.doctor import Finding, _licensed, _open_world, examine, report
+from bench.explain import find_cell, read_pipeline, stages_behind
+from bench.plan import read_yaml
+from genhmr.types import UserError
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def variants():
+    return read_yaml(ROOT / "variants.yaml")
+
+
+@pytest.mark.parametrize(
+    ("place", "keys", "column", "row"),
+    [
+        ("2:5:3dpw:mpjpe", {"ugs_iterations": 5}, "3dpw_mpjpe", {"setting": "cosine-5"}),
+        ("03:10:Human3.6M:MPJPE", {"refinement_iterations": 10}, "h36m_mpjpe", {"step": 10}),
+        ("5:2048,128:open-yoga:mve", {"codes": 2048, "code_dim": 128}, "moyo_mve",
+         {"tokenizer": "c2048x128"}),
+        ("11:square_root,20:extreme:mve", {"schedule": "square_root", "ugs_iterations": 20},
+         "emdb_mve", {"setting": "square_root-20"}),
+    ],
+)  # fmt: skip
+def test_a_cell_is_found_by_any_of_its_names(variants, place, keys, column, row):
+    cell, found = find_cell(place, variants)
+    assert (dict(cell.keys), cell.column) == (keys, column)
+    assert row.items() <= found.items()
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("2:5:3dpw", "is not <table>:<row>:<data set>:<metric>"),
+        ("4:1.0:3dpw:mpjpe", "table 4 is not rerun; choose one of 2, 3"),
+        ("x:1.0:3dpw:mpjpe", "table 0x is not rerun"),
+        ("2:4:3dpw:mpjpe", "table 2 has no row '4'; choose 1, 3, 5"),
+        ("2:5:h36m:mpjpe", "its columns are wild.mpjpe"),
+        ("2:5:3dpw:pck", "table 2 has no 3dpw pck"),
+        ("2:5:sea:mpjpe", "table 2 has no sea mpjpe"),
+    ],
+)
+def test_a_wrong_cell_is_one_sentence(variants, place, message):
+    with pytest.raises(UserError, match=message):
+        find_cell(place, variants)
+
+
+def test_the_stages_behind_a_number_are_those_of_the_pipeline(variants):
+    pipeline = read_pipeline(ROOT / "dvc.yaml")
+    scores = stages_behind("evaluate-tokenizer@t48", pipeline, variants)
+    assert set(scores) == {
+        "evaluate-tokenizer@t48", "tokenizer@t48", "data@mocap", "data@yoga", "plan"
+    }  # fmt: skip
+    model = stages_behind("evaluate@base", pipeline, variants)
+    assert {"transformer@base", "backbone", "tokenizer@base", "data@photo"} < set(model)
+    assert "tokenizer@t48" not in model and "tables" not in model
+    assert "genhmr/tokenizer" in model["tokenizer@base"]
+
+
+def test_doctor_tells_what_is_missing_and_what_that_blocks(tmp_path, variants):
+    def states(findings):
+        return {finding.name: finding.state for finding in findings}
+
+    for folder in ("body", "raw/3dpw/sequenceFiles/test", "raw/emdb", "open"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "open" / "motion").symlink_to(ROOT / "datasets" / "open" / "motion")
+    (tmp_path / "body" / "basicModel_f_lbs_10_207_0_v1.0.0.pkl").touch()
+    (tmp_path / "body" / "SMPL_NEUTRAL.pkl").touch()
+    (tmp_path / "raw/3dpw/sequenceFiles/test/downtown.pkl").touch()
+    licensed = list(_licensed(tmp_path, variants))
+    found = states(licensed)
+    assert found["SMPL_NEUTRAL.pkl"] == found["SMPL_FEMALE.pkl"] == found["3DPW"] == "ok"
+    assert found["SMPL_MALE.pkl"] == found["EMDB"] == found["Human3.6M"] == "absent"
+    notes = {finding.name: finding.note for finding in licensed}
+    assert "blocks its columns of tables 2, 3, 11, 12" in notes["EMDB"]
+    assert "datasets/raw/emdb" in notes["EMDB"] and "blocks training on it" in notes["COCO"]
+    opened = states(_open_world(tmp_path))
+    assert opened["motion"] == "ok"
+    assert opened["neutral.npz, male.npz, female.npz, regressors.npz"] == "missing"
+    text, able = report(list(_open_world(tmp_path)))
+    assert not able and "cannot run: neutral.npz" in text
+
+
+def test_doctor_finds_a_fresh_clone_well(variants):
+    text, able = report(examine(ROOT / "datasets", variants))
+    assert able and "no licence is needed" in text
+    assert importlib.metadata.version("numpy") in text
+    assert "open world:" in text and "licensed data:" in text
+
+
+def test_an_absent_extra_is_no_illness():
+    text, able = report([Finding("here", "anny", "absent", "pip install")])
+    assert able and "anny" in text
