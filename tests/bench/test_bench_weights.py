@@ -43,8 +43,8 @@ def test_they_make_a_model_that_predicts(jobs):
     assert model.guide is not None
 
 
-def test_they_fit_into_15_mebibytes():
+def test_they_fit_into_15_megabytes():
     names = {BACKBONE_FILE, GENHMR_FILE, TOKENIZER_FILE}
     files = [path for path in WEIGHTS.iterdir() if path.suffix == ".safetensors"]
     assert {path.name for path in files} == names
-    assert sum(path.stat().st_size for path in files) <= 15 * 2**20
+    assert sum(path.stat().st_size for path in files) <= 15_000_000

@@ -10,7 +10,9 @@ from genhmr.image.vit import ViTBackbone
 from genhmr.transformer.genhmr import GenHMR
 from genhmr.transformer.guide import KeypointGuide, joint_places
 from genhmr.transformer.lifter import PoseLifter
-from tests.transformer.tiny_models import composed, tiny_batch
+from genhmr.transformer.losses import LossWeights
+from genhmr.transformer.objective import training_losses
+from tests.transformer.tiny_models import composed, stick_joints, tiny_batch
 
 DIM, FEATURES, TOKENS, WIDTH, CODE = 12, 6, 48, 16, 8
 
@@ -104,10 +106,42 @@ def test_the_guide_reaches_the_logits_and_its_gradient_reaches_the_heatmaps():
     unguided = model.transformer(tokens, mask, features.maps)
     assert not torch.allclose(logits, unguided)
     logits.square().sum().backward()
-    for parameter in (*model.guide.parameters(), model.backbone.weight):
+    lifter = dict(model.guide.lifter.named_parameters())
+    own = {n: p for n, p in model.guide.named_parameters() if not n.startswith("lifter.")}
+    for parameter in (*own.values(), model.backbone.weight):
         assert parameter.grad.abs().sum() > 0
+    assert all(parameter.grad is None for parameter in lifter.values())
     # The learned points, which the guide replaces, take no part.
     assert model.transformer.reference_logits.grad is None
+
+
+def test_the_lifter_learns_from_its_own_pose_and_teaches_nobody_else():
+    model, batch = guided(), tiny_batch()
+    features = model.encode_image(batch.images)
+    mask = torch.ones(4, 24, dtype=torch.bool)
+
+    def loss(lifted):
+        weights = LossWeights(mask=0.0, lifted=lifted)
+        generator = torch.Generator().manual_seed(0)
+        return training_losses(
+            model, features, batch, stick_joints, mask, generator, 1.0, weights, 0.0
+        )  # fmt: skip
+
+    total, parts = loss(0.5)
+    torch.testing.assert_close(total.detach(), 0.5 * parts["lifted"])
+    total.backward()
+    for name, parameter in model.named_parameters():
+        reached = parameter.grad is not None and parameter.grad.abs().sum() > 0
+        assert reached == name.startswith("guide.lifter."), name
+    # By hand, over the three items with ground truth.
+    known = batch.has_smpl
+    betas = torch.where(known[:, None], batch.betas, 0.0)
+    pose = features.guide.pose.detach()
+    gap = stick_joints(pose, betas) - stick_joints(batch.pose, betas)
+    gap = gap - gap[:, 8:9]
+    each = (pose - batch.pose).square().sum((1, 2, 3)) + gap.abs().sum((1, 2))
+    torch.testing.assert_close(parts["lifted"], (each * known).mean())
+    assert "lifted" not in loss(0.0)[1]
 
 
 def test_an_image_is_guided_by_itself_alone():
