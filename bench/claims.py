@@ -18,6 +18,7 @@ import pandas as pd
 import yaml
 
 from bench.intervals import bootstrap_means
+from bench.tables import read_reported
 from genhmr.types import UserError
 
 SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
@@ -118,11 +119,7 @@ class Ledger:
     def table(self, number: str) -> pd.DataFrame:
         """All rows of a table; UserError where it is missing or damaged."""
         if number not in self._tables:
-            path = self._folder / f"table{number}.csv"
-            try:
-                self._tables[number] = pd.read_csv(path)
-            except (OSError, ValueError) as error:
-                raise UserError(f"{path} is missing or damaged: restore bench/reported.") from error
+            self._tables[number] = read_reported(self._folder / f"table{number}.csv")
         return self._tables[number]
 
     def rows(self, number: str, like: Row) -> list[Row]:

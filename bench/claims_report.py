@@ -62,22 +62,21 @@ def rerun_samples(variants: Json, job: Json, build: Path) -> Measured:
         if len(rows) != 1:
             return f"table {int(cell.table)} has no rerun of {cell}"
         row, role = rows[0], roles[kind]
-        model = f"transformer/{spec.get('evaluation')}"
-        if "tokenizer" in row:
-            model = f"tokenizer/{row['tokenizer']}"
+        pose = "tokenizer" in row
+        model = f"tokenizer/{row['tokenizer']}" if pose else f"transformer/{spec['evaluation']}"
         if model in job["short"]:
             return f"{model} was trained too briefly to rank"
-        if "tokenizer" in row:
+        if pose:
             found = frame(build / "evaluate-tokenizer" / row["tokenizer"] / "per_pose.parquet")
-            found = found[found["role"] == role]
         else:
             found = frame(build / "evaluate" / spec["evaluation"] / "per_image.parquet")
             here = (found["setting"] == row["setting"]) & (found["step"] == row.get("step", 0))
-            found = found[here & (found["role"] == role)]
+            found = found[here]
+        found = found[found["role"] == role]
         if found.empty:
             return f"{cell} was not evaluated on {job['names'][role]}"
         values = found.set_index("key")[metric]
-        group = clip_of if "tokenizer" in row else sequence_of
+        group = clip_of if pose else sequence_of
         return values, pd.Series([group(key) for key in values.index], index=values.index)
 
     return measured

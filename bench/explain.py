@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from bench.claims import Cell, Ledger
 from bench.claims_report import rerun_samples
 from bench.tables import REPORTED_NAMES, ROW_ONLY
 from bench.tables_latex import METRIC_NAMES
+from genhmr.data.digest import sha256_of
 from genhmr.types import UserError
 
 Json = dict[str, Any]
@@ -117,13 +117,7 @@ def _record(stage: str, folder: Path) -> Json | None:
 
 
 def _sha256(path: Path) -> str:
-    if not path.exists():
-        return "not there"
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()[:16]
+    return sha256_of(path)[:16] if path.exists() else "not there"
 
 
 def explain(place: str, variants: Json, pipeline: Json, build: Path, results: Path) -> str:

@@ -49,7 +49,7 @@ def _read_timing(path: Path) -> dict[str, float]:
         raise UserError(f"{path} is missing or damaged: run the evaluation stage.") from error
 
 
-def _read_reported(path: Path) -> pd.DataFrame:
+def read_reported(path: Path) -> pd.DataFrame:
     """The paper's numbers of one table; UserError where the file is missing or damaged."""
     try:
         return pd.read_csv(path)
@@ -262,7 +262,7 @@ def write_tables(
     (out / "compare").mkdir(parents=True, exist_ok=True)
     written: list[tuple[pd.DataFrame, list[str], str]] = []
     for number, entry in read_ledger(reported).items():
-        paper = _read_reported(reported / f"table{number}.csv")
+        paper = read_reported(reported / f"table{number}.csv")
         spec = variants["tables"].get(number)
         if spec is None:
             tidy, keys = not_run(number, variants["datasets"], job, paper)

@@ -58,7 +58,7 @@ NUMBERS = {
     "worst": ((50, 52, 56), (50, 57, 56), (50, 56, 56)),
     "ordered": ((50, 52, 56), (50, 58, 56), (50, 56, 56)),
     "slower": ((50, 52, 56), (50, 58, 56), (50, 56, 56)),
-    "reduction": ((50, 52, 56), (50, 52, 57), None),
+    "reduction": ((50, 52, 56), (50, 52, 57)),  # a size fits the rounding or does not
 }
 
 
@@ -72,12 +72,11 @@ def ledger_of(folder, numbers):
     return Ledger(folder)
 
 
-@pytest.mark.parametrize("kind", CLAIMS)
-@pytest.mark.parametrize("place", range(3))
+@pytest.mark.parametrize(
+    ("kind", "place"), [(kind, place) for kind in CLAIMS for place in range(len(NUMBERS[kind]))]
+)
 def test_the_papers_numbers_support_contradict_or_leave_open(tmp_path, kind, place):
     numbers = NUMBERS[kind][place]
-    if numbers is None:
-        pytest.skip("a size either fits the rounding or does not")
     ledger = ledger_of(tmp_path, numbers)
     parts = comparisons(claim_of(kind), ledger)
     answer = combine([judge_reported(part, ledger) for part in parts])
