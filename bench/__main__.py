@@ -15,18 +15,20 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from bench.plan import build_jobs, describe, read_yaml, write_plan
+from bench.params import read_yaml
+from bench.plan import build_jobs, describe, write_plan
 from bench.provenance import recorded
 from genhmr.types import UserError
 
 # What torchrun may start: of the others every process would do, and overwrite, the whole work.
-SHARED = ("pretrain", "train-transformer")
+SHARED = ("pretrain", "train-lifter", "train-transformer")
 BUILD = Path("build")
 RESULTS = Path("results")
 PROVENANCE = RESULTS / "provenance"
@@ -58,15 +60,39 @@ def _job(kind: str, name: str | None = None) -> dict[str, Any]:
     return json.loads(path.read_text())
 
 
+def _left_out(job: dict[str, Any], out: Path) -> bool:
+    """Leaves a note in place of a model that this profile does without; True if it does.
+
+    Here rather than in the stages: most of them take seconds to import torch.
+    """
+    if "skip" not in job:
+        return False
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    (out / "skipped.json").write_text(json.dumps(job) + "\n")
+    click.echo(f"{out}: {job['skip']}")
+    return True
+
+
 @click.group(cls=Bench, context_settings={"help_option_names": ["-h", "--help"]})
 def cli() -> None:
     """GenHMR benchmark and ablation suite; see README.md."""
 
 
 @cli.command()
-def plan() -> None:
+@click.option("--profile", help="print what that profile would cost, and plan nothing")
+@click.option("--gpu", is_flag=True, help="of the printed cost: on one H100, not on a CPU")
+def plan(profile: str | None, gpu: bool) -> None:
     """Merge params.yaml, variants.yaml and the profile into one JSON per job."""
     params, variants = read_yaml(Path("params.yaml")), read_yaml(Path("variants.yaml"))
+    if profile:
+        from bench.forecast import describe_forecast, forecast
+
+        jobs = build_jobs(params | {"profile": profile}, variants)
+        known = build_jobs(params | {"profile": "mini", "seeds": 0}, variants)
+        click.echo(describe(params | {"profile": profile}, variants, jobs))
+        click.echo(describe_forecast(forecast(jobs, known, gpu), gpu))
+        return
     jobs = build_jobs(params, variants)
     write_plan(jobs, BUILD / "plan")
     click.echo(describe(params, variants, jobs))
@@ -93,63 +119,68 @@ def pretrain() -> None:
         make_backbone(job, BUILD / "models" / "backbone", BUILD / "scratch" / "backbone")
 
 
+@cli.command("train-lifter")
+def train_lifter() -> None:
+    """Train the lifter that the models' guides start with, or take the shipped one."""
+    job, out = _job("lifter", "base"), BUILD / "models" / "lifter"
+    if _left_out(job, out):
+        return
+    from bench.lifter import make_lifter
+
+    with recorded(PROVENANCE, "train-lifter", job):
+        make_lifter(job, BUILD / "data", out, BUILD / "scratch" / "lifter")
+
+
 @cli.command("train-tokenizer")
 @click.argument("name")
 def train_tokenizer(name: str) -> None:
     """Train one pose tokenizer, or export the shipped one."""
+    job, out = _job("tokenizer", name), BUILD / "models" / "tokenizer" / name
+    if _left_out(job, out):
+        return
     from bench.tokenizers import make_tokenizer
 
-    job = _job("tokenizer", name)
     with recorded(PROVENANCE, "train-tokenizer", job, name):
-        make_tokenizer(
-            job,
-            BUILD / "data",
-            BUILD / "models" / "tokenizer" / name,
-            BUILD / "scratch" / "tokenizer" / name,
-        )
+        make_tokenizer(job, BUILD / "data", out, BUILD / "scratch" / "tokenizer" / name)
 
 
 @cli.command("train-transformer")
 @click.argument("name")
 def train_transformer(name: str) -> None:
     """Train one image-conditioned masked transformer, or export the shipped one."""
+    job, out = _job("transformer", name), BUILD / "models" / "transformer" / name
+    if _left_out(job, out):
+        return
     from bench.models import make_transformer
 
-    job = _job("transformer", name)
     with recorded(PROVENANCE, "train-transformer", job, name):
-        make_transformer(
-            job,
-            BUILD,
-            BUILD / "models" / "transformer" / name,
-            BUILD / "scratch" / "transformer" / name,
-        )
+        make_transformer(job, BUILD, out, BUILD / "scratch" / "transformer" / name)
 
 
 @cli.command("evaluate-tokenizer")
 @click.argument("name")
 def evaluate_tokenizer(name: str) -> None:
     """Score one tokenizer's reconstruction, pose by pose."""
+    job, out = _job("evaluate-tokenizer", name), BUILD / "evaluate-tokenizer" / name
+    if _left_out(job, out):
+        return
     from bench.tokenizers import score_tokenizer
 
-    job = _job("evaluate-tokenizer", name)
     with recorded(PROVENANCE, "evaluate-tokenizer", job, name):
-        score_tokenizer(
-            job,
-            BUILD / "models" / "tokenizer" / name,
-            BUILD / "data",
-            BUILD / "evaluate-tokenizer" / name,
-        )
+        score_tokenizer(job, BUILD / "models" / "tokenizer" / name, BUILD / "data", out)
 
 
 @cli.command()
 @click.argument("name")
 def evaluate(name: str) -> None:
     """Score one trained model under all its inference settings, image by image."""
+    job, out = _job("evaluate", name), BUILD / "evaluate" / name
+    if _left_out(job, out):
+        return
     from bench.evaluate import score_model
 
-    job = _job("evaluate", name)
     with recorded(PROVENANCE, "evaluate", job, name):
-        score_model(job, _job("transformer", name), BUILD, BUILD / "evaluate" / name)
+        score_model(job, _job("transformer", name), BUILD, out)
 
 
 @cli.command()
@@ -180,6 +211,14 @@ def figures() -> None:
     job = _job("tables")
     with recorded(PROVENANCE, "figures", job):
         draw_figures(job, BUILD / "evaluate" / "base", RESULTS / "figures")
+
+
+@cli.command()
+def keep() -> None:
+    """Keep a finished run of profile open in results/open, beside which later runs are shown."""
+    from bench.kept import keep as copy
+
+    click.echo(f"kept in {copy(_job('tables'), RESULTS)}: commit it")
 
 
 @cli.command()

@@ -18,7 +18,7 @@ import pandas as pd
 import yaml
 
 from bench.intervals import bootstrap_means
-from bench.tables import read_reported
+from bench.tidy import read_reported
 from genhmr.types import UserError
 
 SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
@@ -266,8 +266,22 @@ def judge_reported(comparison: Comparison, ledger: Ledger) -> Answer:
     return Answer(SUPPORTED if agrees else CONTRADICTED, shown)
 
 
-# One number an image (or pose), its name as the index, and the sequence of each; or why not.
-Samples = tuple[pd.Series, pd.Series]
+@dataclass(frozen=True)
+class Samples:
+    """What a rerun measured for one cell.
+
+    Attributes:
+        values: one number an image or pose, its name as the index.
+        sequences: the sequence of each, with the same index.
+        training: how the model was trained, in a few words; only equals are compared.
+    """
+
+    values: pd.Series
+    sequences: pd.Series
+    training: str = ""
+
+
+# The samples of a cell; or why there are none.
 Measured = Callable[[Cell], "Samples | str"]
 
 
@@ -289,20 +303,22 @@ def judge_rerun(
         UserError: the cells were measured on different images.
     """
     total: pd.Series | None = None
-    sequences: pd.Series | None = None
+    first: Samples | None = None
     for weight, cell in comparison.terms:
         found = measured(cell)
         if isinstance(found, str):
             return Answer(NOT_RUN, found)
-        values, own = found
+        first, values = first or found, found.values
+        if found.training != first.training:
+            return Answer(NOT_RUN, f"{first.training} here and {found.training} there")
         if total is not None and not values.index.equals(total.index):
             raise UserError(
                 f"the rows of '{comparison.label}' were measured on different images: rerun the "
                 "evaluation stages."
             )
         total = weight * values if total is None else total + weight * values
-        sequences = own
-    mean, means, unit = bootstrap_means(total.to_numpy(), sequences.to_numpy(), seed, _DRAWS)
+    sequences = first.sequences.to_numpy()
+    mean, means, unit = bootstrap_means(total.to_numpy(), sequences, seed, _DRAWS)
     low, high = np.percentile(means, [2.5, 97.5])
     shown = (
         f"{comparison.label}: {mean:+.2f} [{low:+.2f}, {high:+.2f}] over {unit}, n = {len(total)}"

@@ -28,56 +28,49 @@ from bench.claims import (
 )
 from bench.keys import clip_of, sequence_of
 from bench.stage import whole_folder
-from bench.tables import ROW_ONLY, load_metrics
+from bench.status import METRICS
+from bench.tidy import ROW_ONLY, Rerun, model_of, read_rerun, samples
 
 Json = dict[str, Any]
 
 
-def rerun_samples(variants: Json, job: Json, build: Path) -> Measured:
+def rerun_samples(variants: Json, job: Json, rerun: Rerun) -> Measured:
     """Looks up what a rerun measured for a cell of the paper, image by image.
 
     Args:
         variants: content of variants.yaml.
         job: ``build/plan/tables.json``.
-        build: folder with ``evaluate/`` and ``evaluate-tokenizer/``.
+        rerun: see ``bench.tidy.read_rerun``.
 
     Returns:
         A function of a cell; it returns words where the cell has no rerun that may rank.
     """
     roles = {entry["kind"]: role for role, entry in variants["datasets"].items()}
-    frames: dict[Path, pd.DataFrame] = {}
-
-    def frame(path: Path) -> pd.DataFrame:
-        if path not in frames:
-            frames[path] = load_metrics(path)
-        return frames[path]
 
     def measured(cell: Cell) -> Samples | str:
         kind, _, metric = cell.column.partition("_")
-        if metric not in ("mpjpe", "pa_mpjpe", "mve") or kind not in roles:
+        if metric not in METRICS or kind not in roles:
             return "times are one number a setting, without an interval"
-        spec = variants["tables"].get(cell.table)
+        spec = variants["tables"].get(cell.table, {"rows": []})
         wanted = dict(cell.keys)
-        rows = [r for r in (spec or {"rows": []})["rows"] if wanted.items() <= r.items()]
+        rows = [r for r in spec["rows"] if wanted.items() <= r.items()]
         if len(rows) != 1:
             return f"table {int(cell.table)} has no rerun of {cell}"
         row, role = rows[0], roles[kind]
-        pose = "tokenizer" in row
-        model = f"tokenizer/{row['tokenizer']}" if pose else f"transformer/{spec['evaluation']}"
+        model = model_of(row, spec, job)
+        if model in job["skipped"]:
+            return f"{model} was {job['skipped'][model]}"
         if model in job["short"]:
             return f"{model} was trained too briefly to rank"
-        if pose:
-            found = frame(build / "evaluate-tokenizer" / row["tokenizer"] / "per_pose.parquet")
-        else:
-            found = frame(build / "evaluate" / spec["evaluation"] / "per_image.parquet")
-            here = (found["setting"] == row["setting"]) & (found["step"] == row.get("step", 0))
-            found = found[here]
-        found = found[found["role"] == role]
-        if found.empty:
+        found = samples(row, model, role, rerun)
+        if found is None or found.empty:
             return f"{cell} was not evaluated on {job['names'][role]}"
-        values = found.set_index("key")[metric]
-        group = clip_of if pose else sequence_of
-        return values, pd.Series([group(key) for key in values.index], index=values.index)
+        values = found.groupby("key", sort=False)[metric].mean()  # over the seeds
+        group = clip_of if "tokenizer" in row else sequence_of
+        sequences = pd.Series([group(key) for key in values.index], index=values.index)
+        steps = job["steps"].get(model)
+        training = "shipped weights" if model in job["shipped"] else f"{steps} training steps"
+        return Samples(values, sequences, training)
 
     return measured
 
@@ -119,7 +112,7 @@ def ranking(variants: Json, ledger: Ledger, measured: Measured) -> pd.DataFrame:
                 continue
             cells = [Cell(number, tuple(key.items()), column) for key in keys]
             found = [(ledger.value(cell), measured(cell)) for cell in cells]
-            pairs = [(paper, own[0].mean()) for paper, own in found if not isinstance(own, str)]
+            pairs = [(paper, own.values.mean()) for paper, own in found if not isinstance(own, str)]
             if len(pairs) < 3:
                 continue
             reported, rerun = np.array(pairs).T
@@ -172,7 +165,7 @@ def write_claims(variants: Json, job: Json, build: Path, reported: Path, out: Pa
         UserError: a table, a claim or the metrics are missing or damaged.
     """
     ledger = Ledger(reported)
-    measured = rerun_samples(variants, job, build)
+    measured = rerun_samples(variants, job, read_rerun(build, variants, job))
     verdicts = judge(read_claims(reported / "claims.yaml"), ledger, measured)
     order = ranking(variants, ledger, measured)
     world = "open world" if job["source"] == "open" else "licensed data"

@@ -10,21 +10,22 @@ import yaml
 
 from bench.claims import Cell, Ledger
 from bench.claims_report import rerun_samples
-from bench.tables import REPORTED_NAMES, ROW_ONLY
 from bench.tables_latex import METRIC_NAMES
+from bench.tidy import REPORTED_NAMES, key_columns, model_of, read_rerun
 from genhmr.data.digest import sha256_of
 from genhmr.types import UserError
 
 Json = dict[str, Any]
 
 
-def find_cell(place: str, variants: Json) -> tuple[Cell, Json]:
+def find_cell(place: str, variants: Json, ledger: Ledger) -> tuple[Cell, Json]:
     """Reads ``<table>:<row>:<data set>:<metric>``.
 
     Args:
-        place: the row by its keys in the table's order, separated by commas
+        place: the row by its keys in the paper's order, separated by commas
             (``11:cosine,5:emdb:mve``); the data set by the paper's name, its kind, or its role.
         variants: content of variants.yaml.
+        ledger: the paper's tables.
 
     Returns:
         The cell of the paper, and the row of variants.yaml that reruns it.
@@ -41,25 +42,22 @@ def find_cell(place: str, variants: Json) -> tuple[Cell, Json]:
         known = ", ".join(str(int(n)) for n in variants["tables"])
         raise UserError(f"table {int(number) if number.isdigit() else number} is not rerun; "
                         f"choose one of {known}.")  # fmt: skip
-    spec = variants["tables"][number]
-    rows = {
-        ",".join(str(v) for k, v in row.items() if k not in ROW_ONLY): row for row in spec["rows"]
-    }
+    reported, spec = ledger.table(number), variants["tables"][number]
+    keys = [key for key in key_columns(reported) if key in spec["rows"][0]]
+    rows = {",".join(str(row[key]) for key in keys): row for row in spec["rows"]}
     if row_name not in rows:
         raise UserError(f"table {int(number)} has no row '{row_name}'; choose {', '.join(rows)}.")
     kinds = {}
     for role, entry in variants["datasets"].items():
         for name in (role, entry["kind"], entry["open"], REPORTED_NAMES[entry["kind"]].lower()):
-            kinds[name] = (role, entry["kind"])
-    role, kind = kinds.get(dataset.lower(), (None, None))
-    metric = metric.lower().replace("-", "_")
-    if f"{role}.{metric}" not in spec["columns"]:
+            kinds[name] = entry["kind"]
+    column = f"{kinds.get(dataset.lower())}_{metric.lower().replace('-', '_')}"
+    if column not in reported:
+        told = [c.replace("_", ":", 1) for c in reported if c not in key_columns(reported)]
         raise UserError(
-            f"table {int(number)} has no {dataset} {metric}; its columns are "
-            f"{', '.join(column for column in spec['columns'] if '.' in column)}."
+            f"table {int(number)} has no {dataset} {metric}; its columns are {', '.join(told)}."
         )
-    keys = tuple((k, v) for k, v in rows[row_name].items() if k not in ROW_ONLY)
-    return Cell(number, keys, f"{kind}_{metric}"), rows[row_name]
+    return Cell(number, tuple((key, rows[row_name][key]) for key in keys), column), rows[row_name]
 
 
 def stages_behind(wanted: str, pipeline: Json, variants: Json) -> dict[str, list[str]]:
@@ -105,7 +103,7 @@ def _paths(outs: list) -> list[str]:
 
 
 _RECORDS = {"tokenizer": "train-tokenizer", "transformer": "train-transformer",
-            "backbone": "pretrain"}  # fmt: skip
+            "backbone": "pretrain", "lifter": "train-lifter"}  # fmt: skip
 
 
 def _record(stage: str, folder: Path) -> Json | None:
@@ -133,7 +131,8 @@ def explain(place: str, variants: Json, pipeline: Json, build: Path, results: Pa
     Raises:
         UserError: no such cell, or the pipeline has not been planned.
     """
-    cell, row = find_cell(place, variants)
+    ledger = Ledger(Path("bench/reported"))
+    cell, row = find_cell(place, variants, ledger)
     try:
         job = json.loads((build / "plan" / "tables.json").read_text())
     except (OSError, ValueError) as error:
@@ -142,24 +141,28 @@ def explain(place: str, variants: Json, pipeline: Json, build: Path, results: Pa
     role = next(r for r, entry in variants["datasets"].items() if entry["kind"] == kind)
     spec = variants["tables"][cell.table]
     title = f"Table {int(cell.table)}, {cell}: {METRIC_NAMES[metric]} on {REPORTED_NAMES[kind]}"
-    lines = [title, f"  reported  {Ledger(Path('bench/reported')).value(cell):g} mm"]
-    measured = rerun_samples(variants, {**job, "short": []}, build)(cell)
+    lines = [title, f"  reported  {ledger.value(cell):g} mm"]
+    rerun = read_rerun(build, variants, job)
+    measured = rerun_samples(variants, {**job, "short": []}, rerun)(cell)
     if isinstance(measured, str):
         lines.append(f"  rerun     none: {measured}")
     else:
-        values, sequences = measured
         lines.append(
-            f"  rerun     {values.mean():.2f} mm on {job['names'][role]}, n = {len(values)} in "
-            f"{sequences.nunique()} sequences"
+            f"  rerun     {measured.values.mean():.2f} mm on {job['names'][role]}, "
+            f"n = {len(measured.values)} in {measured.sequences.nunique()} sequences"
         )
+    model = model_of(row, spec, job)
+    name = model.partition("/")[2]
+    if model in job["skipped"]:
+        return "\n".join([*lines, f"  model     {model}, {job['skipped'][model]}"])
     if "tokenizer" in row:
-        model, stage = f"tokenizer/{row['tokenizer']}", f"evaluate-tokenizer@{row['tokenizer']}"
+        stage = f"evaluate-tokenizer@{name}"
         checkpoint = build / "models" / model / "tokenizer.safetensors"
         setting: Json = {}
     else:
-        model, stage = f"transformer/{spec['evaluation']}", f"evaluate@{spec['evaluation']}"
+        stage = f"evaluate@{name}"
         checkpoint = build / "models" / model / "genhmr.safetensors"
-        plan = json.loads((build / "plan" / "evaluate" / f"{spec['evaluation']}.json").read_text())
+        plan = json.loads((build / "plan" / "evaluate" / f"{name}.json").read_text())
         setting = plan["settings"][row["setting"]]
     trained = json.loads((build / "plan" / f"{model}.json").read_text())
     origin = "exported from datasets/open/weights" if trained.get("weights") else "trained here"
@@ -189,7 +192,8 @@ def explain(place: str, variants: Json, pipeline: Json, build: Path, results: Pa
         )
     code = {dep for deps in chain.values() for dep in deps if not dep.startswith("build/")}
     lines += ["an edit of any of these reruns it"]
-    lines += [f"  {dep}" for dep in sorted(code - {"variants.yaml", "bench/plan.py"})]
+    planning = {"variants.yaml", "bench/params.py", "bench/plan.py", "bench/plan_models.py"}
+    lines += [f"  {dep}" for dep in sorted(code - planning)]
     lines.append("  params.yaml, variants.yaml: where it changes a job under build/plan above")
     return "\n".join(lines)
 

@@ -1,7 +1,8 @@
-"""Bootstrap intervals of means over images that come in sequences.
+"""Bootstrap intervals of means over images that come in sequences, and over trainings.
 
 Frames of one video are near copies of each other: resampling them one by one gives intervals that
-are far too narrow. Whole sequences are drawn instead wherever there are enough of them.
+are far too narrow. Whole sequences are drawn instead wherever there are enough of them. Where a
+model was trained with several seeds these are drawn as well.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ def bootstrap_means(
     """Mean of per-frame values, and the means of resamples (clusters drawn whole).
 
     Args:
-        values: (N,) one a frame; for a paired comparison the differences.
+        values: (N,) one a frame, or (N, S) one a frame and training, whose columns are then
+            drawn too; for a paired comparison the differences.
         sequences: (N,) the sequence of each.
         seed: of the draws.
         draws: number of resamples.
@@ -52,23 +54,27 @@ def bootstrap_means(
     Returns:
         The mean, (draws,) means, and what was drawn, "sequences" or "frames".
     """
-    values = np.asarray(values, np.float64)
+    values = np.asarray(values, np.float64).reshape(len(values), -1)
     names, index = np.unique(np.asarray(sequences), return_inverse=True)
     counts = np.bincount(index, minlength=len(names)).astype(np.float64)
-    sums = np.bincount(index, weights=values, minlength=len(names))
+    sums = np.stack([np.bincount(index, weights=v, minlength=len(names)) for v in values.T], 1)
     if aggregate == "sequences":
-        sums, counts = sums / counts, np.ones(len(names))
-    mean = float(sums.sum() / counts.sum())
+        sums, counts = sums / counts[:, None], np.ones(len(names))
+    mean = float(sums.sum() / (counts.sum() * sums.shape[1]))
     by_sequence = len(names) >= FEW
     if not by_sequence and aggregate == "frames":
         sums, counts = values, np.ones(len(values))
     rng = np.random.default_rng(seed)
     means = np.empty(draws)
-    block = max(1, _AT_ONCE // len(sums))
+    block = max(1, _AT_ONCE // sums.size)
     for start in range(0, draws, block):
         own = means[start : start + block]
         chosen = rng.integers(0, len(sums), (len(own), len(sums)))
-        own[:] = sums[chosen].sum(1) / counts[chosen].sum(1)
+        totals = sums[chosen].sum(1)  # (draws, S)
+        if sums.shape[1] > 1:
+            trainings = rng.integers(0, sums.shape[1], totals.shape)
+            totals = np.take_along_axis(totals, trainings, 1)
+        own[:] = totals.mean(1) / counts[chosen].sum(1)
     return mean, means, "sequences" if by_sequence or aggregate == "sequences" else "frames"
 
 

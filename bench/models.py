@@ -19,6 +19,7 @@ from bench.stage import (
     fast_bfloat16,
     pick_device,
     scratch_folder,
+    seed_folder,
     whole_folder,
     write_history,
 )
@@ -28,7 +29,6 @@ from genhmr.body.smpl import SMPLJoints
 from genhmr.data.augment import AugmentConfig
 from genhmr.data.crops import CropSource, iterate_crops
 from genhmr.data.decoded import DecodedShard
-from genhmr.data.motion_shards import MotionShard
 from genhmr.data.shards import ImageShard
 from genhmr.image.pretrained import (
     backbone_from_weights,
@@ -40,11 +40,12 @@ from genhmr.train import parallel
 from genhmr.train.checkpoint import (
     BACKBONE_FILE,
     GENHMR_FILE,
+    LIFTER_FILE,
     TOKENIZER_FILE,
     load_weights,
     save_weights,
 )
-from genhmr.train.lifter import train_lifter
+from genhmr.train.lifter import load_lifter
 from genhmr.train.model_files import (
     build_genhmr,
     load_genhmr,
@@ -137,13 +138,13 @@ def make_backbone(job: Json, out: Path, scratch: Path) -> None:
 
 
 def make_transformer(job: Json, build: Path, out: Path, scratch: Path) -> None:
-    """Trains one masked transformer, or exports the shipped one.
+    """Trains one masked transformer with every seed of the job, or exports the shipped one.
 
     Args:
         job: ``build/plan/transformer/<name>.json``.
         build: folder of shards and of the earlier models.
-        out: folder of the three weight files that make a model.
-        scratch: checkpoint and decoded images.
+        out: folder of the three weight files that make a model; further seeds in ``seed-1``, ...
+        scratch: checkpoints and decoded images.
 
     Raises:
         UserError: shipped weights are missing, of other sizes, or do not fit one another.
@@ -151,40 +152,50 @@ def make_transformer(job: Json, build: Path, out: Path, scratch: Path) -> None:
     device = pick_device(job["device"])
     if not job["weights"]:
         parallel.join(device)
-    tokenizer = build / "models" / "tokenizer" / job["tokenizer"]
+    models = build / "models"
+    parts = [
+        models / "backbone" / BACKBONE_FILE,
+        models / "tokenizer" / job["tokenizer"] / TOKENIZER_FILE,
+    ]
     with whole_folder(out) as part:
-        with parallel.leader_first():
-            if parallel.rank() == 0:
-                source = build / "models" / "backbone"
-                shutil.copyfile(source / BACKBONE_FILE, part / BACKBONE_FILE)
-                shutil.copyfile(tokenizer / TOKENIZER_FILE, part / TOKENIZER_FILE)
         if job["weights"]:
+            _copy(parts, part)
             export_shipped(job["weights"], part / GENHMR_FILE, job["model"], "sizes")
             load_genhmr(part)
             return
-        model = _fresh_model(job, part)
         folders = [build / "data" / role / "train" for role in job["train_on"]]
-        inputs = [folder / "manifest.json" for folder in folders]
-        inputs += [part / BACKBONE_FILE, part / TOKENIZER_FILE]
-        lift_on = job["lift"]["train_on"] if job["lift"] else {}
-        motion = [build / "data" / role / "train" for role in lift_on]
-        inputs += [folder / "manifest.json" for folder in motion]
-        with scratch_folder(scratch, job, inputs) as own_scratch:
-            if job["lift"]:
-                _train_lifter(job, model, motion, own_scratch, device)
-            history = _train_transformer(job, model, folders, own_scratch, device)
-            if parallel.rank() == 0:
-                about = {k: job[k] for k in ("train", "train_on", "losses")}
-                save_genhmr(part, model, job["model"], about)
-                write_history(part, history)
+        inputs = [*(folder / "manifest.json" for folder in folders), *parts]
+        if job["model"]["lifter"]:
+            inputs.append(models / "lifter" / LIFTER_FILE)
+        with scratch_folder(scratch, job, inputs) as own:
+            for index, seed in enumerate(job["seeds"]):
+                target = seed_folder(part, index)
+                with parallel.leader_first():
+                    if parallel.rank() == 0:
+                        _copy(parts, target)
+                model = _fresh_model(job, seed, target, models / "lifter" / LIFTER_FILE)
+                # A seed that was finished before an interruption ends at once, at its checkpoint.
+                history = _train_transformer(
+                    job, seed, model, folders, seed_folder(own, index), own / "decoded", device
+                )
+                if parallel.rank() == 0:
+                    about = {k: job[k] for k in ("train", "train_on", "losses")} | {"seed": seed}
+                    save_genhmr(target, model, job["model"], about)
+                    write_history(target, history)
     parallel.leave()
 
 
-def _fresh_model(job: Json, folder: Path) -> GenHMR:
+def _copy(files: list[Path], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in files:
+        shutil.copyfile(path, folder / path.name)
+
+
+def _fresh_model(job: Json, seed: int, folder: Path, lifter: Path) -> GenHMR:
     """A model to train, around the backbone and the tokenizer in ``folder``."""
     pretrained, config = load_weights(folder / BACKBONE_FILE)
     backbone = backbone_from_weights(pretrained, config)
-    generator = torch.Generator().manual_seed(job["seed"])
+    generator = torch.Generator().manual_seed(seed)
     model = build_genhmr(
         backbone, load_tokenizer(folder / TOKENIZER_FILE), job["model"], generator
     )
@@ -194,6 +205,8 @@ def _fresh_model(job: Json, folder: Path) -> GenHMR:
             f"{folder / BACKBONE_FILE} has no keypoint head of {job['model']['features']} channels "
             "to start the guide with: pre-train with that width, or set reference to learned."
         )
+    if model.guide is not None:
+        load_lifter(lifter, model.guide.lifter)
     return model
 
 
@@ -203,32 +216,19 @@ def _pixels(shard: ImageShard, cache: Path) -> CropSource:
     return DecodedShard(shard, cache) if size <= MAX_DECODED else shard
 
 
-def _train_lifter(
-    job: Json, model: GenHMR, folders: list[Path], scratch: Path, device: str
-) -> None:
-    """Trains the lifter of the model's guide on the motion shards in ``folders``."""
-    lift = job["lift"]
-    train_lifter(
-        model.guide.lifter,
-        [MotionShard(folder).poses for folder in folders],
-        SMPLJoints(load_bodies(Path(job["bodies"])).neutral, body25()).to(device),
-        scratch,
-        lift["steps"],
-        lift["batch"],
-        warmup=min(100, lift["steps"] // 10),
-        shares=list(lift["train_on"].values()),
-        seed=job["seed"],
-        device=device,
-    )
-
-
 def _train_transformer(
-    job: Json, model: GenHMR, folders: list[Path], scratch: Path, device: str
+    job: Json,
+    seed: int,
+    model: GenHMR,
+    folders: list[Path],
+    scratch: Path,
+    decoded: Path,
+    device: str,
 ) -> list[dict[str, float]]:
     """Trains ``model`` in place on the shards in ``folders``; returns the history."""
     train = job["train"]
     with parallel.leader_first():
-        shards = [_pixels(ImageShard(folder), scratch / "decoded") for folder in folders]
+        shards = [_pixels(ImageShard(folder), decoded) for folder in folders]
 
     def crops(start: int) -> Iterator[CropBatch]:
         return iterate_crops(
@@ -236,7 +236,7 @@ def _train_transformer(
             parallel.share(train["batch"]),
             job["crop"],
             AugmentConfig(),
-            np.random.default_rng([job["seed"], parallel.rank()]),
+            np.random.default_rng([seed, parallel.rank()]),
             epochs=None,
             weights=list(job["train_on"].values()),
             start_step=start,
@@ -264,12 +264,12 @@ def _train_transformer(
             losses["joints_3d"],
             losses["joints_2d"],
             train["heatmap_weight"],
-            job["lift"]["weight"] if job["lift"] else 0.0,
+            train["lifted_weight"],
         ),
         geometry_scale=train["geometry_scale"],
         target_spread=train["target_spread"],
         expected_scale=train["expected_scale"],
         bfloat16=fast_bfloat16(device),
-        seed=job["seed"],
+        seed=seed,
         device=device,
     )

@@ -69,6 +69,11 @@ def whole_folder(out: Path) -> Iterator[Path]:
         part.rename(out)
 
 
+def seed_folder(folder: Path, index: int) -> Path:
+    """Where the model of the ``index``-th seed lies: the first in ``folder`` itself."""
+    return folder / f"seed-{index}" if index else folder
+
+
 @contextmanager
 def scratch_folder(folder: Path, job: Json, inputs: list[Path]) -> Iterator[Path]:
     """A scratch folder that a stopped run finds again, and that a finished one removes.

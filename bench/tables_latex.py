@@ -2,66 +2,117 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import pandas as pd
 
+from bench.layout import BEST, SECOND
+
 METRIC_NAMES = {"mpjpe": "MPJPE", "pa_mpjpe": "PA-MPJPE", "mve": "MVE", "aiti": "AITI (s)"}
+_SPECIAL = str.maketrans({sign: f"\\{sign}" for sign in "&%#$"} | {"_": " "})
+_PACKAGES = "\\usepackage{amssymb,booktabs,graphicx}\n"
 
 
-def _tabular(tidy: pd.DataFrame, keys: list[str]) -> str:
-    """The table alone, with booktabs rules."""
-    columns: dict[tuple[str, str], list[float]] = {}
+@dataclass(frozen=True)
+class Printed:
+    """A table to print.
+
+    Attributes:
+        tidy: one line a number, laid out (``bench.layout``).
+        keys: the columns that identify a row.
+        title: above the table.
+        checks: keys whose 1 and 0 are printed as a check mark and a cross.
+    """
+
+    tidy: pd.DataFrame
+    keys: list[str]
+    title: str
+    checks: tuple[str, ...] = ()
+
+
+def _number(line: Any, side: str) -> str:
+    """One cell: best in bold, second best underlined, the difference as an index."""
+    value = line[side]
+    if pd.isna(value):
+        return "--"
+    if line["metric"] == "aiti":
+        return f"{value:.{3 if side == 'reported' else 4}f}"
+    text = f"{value:.1f}"
+    if side == "open_run":
+        return text
+    if line[f"{side}_mark"] == BEST:
+        text = f"\\textbf{{{text}}}"
+    if line[f"{side}_mark"] == SECOND:
+        text = f"\\underline{{{text}}}"
+    delta = line[f"{side}_delta"]
+    return text if pd.isna(delta) else f"{text}$_{{\\Delta {delta:+.1f}}}$"
+
+
+def _key(value: Any, name: str, checks: tuple[str, ...]) -> str:
+    if name in checks:
+        return "$\\checkmark$" if value else "$\\times$"
+    return str(value).translate(_SPECIAL)
+
+
+def _tabular(table: Printed) -> str:
+    """The table alone, with booktabs rules: keys, the rerun's columns, the committed open run's
+    where there is one, the paper's.
+    """
+    columns: dict[tuple[str, str], list[str]] = {}
     index = []
-    for _, group in tidy.groupby("row", sort=False):
-        index.append(tuple(str(group[key].iloc[0]).replace("_", " ") for key in keys))
+    for _, group in table.tidy.groupby("row", sort=False):
+        index.append([_key(group[key].iloc[0], key, table.checks) for key in table.keys])
         for _, line in group.iterrows():
             metric = METRIC_NAMES[line["metric"]]
-            digits = 4 if line["metric"] == "aiti" else 1
-            for head, value, places in (
-                (f"{line['dataset']} (rerun)", line["rerun"], digits),
-                (f"{line['stands_for']} (reported)", line["reported"], 3 if digits == 4 else 1),
-            ):
-                text = "--" if pd.isna(value) else f"{value:.{places}f}"
-                columns.setdefault((head, metric), []).append(text)
-    order = sorted(columns, key=lambda c: "(reported)" in c[0])
+            heads = [(f"{line['dataset']} (rerun)", "rerun")]
+            if "open_run" in table.tidy:
+                heads.append((f"{line['role'] or 'its machine'} (open run)", "open_run"))
+            heads.append((f"{line['stands_for']} (reported)", "reported"))
+            for head, side in heads:
+                columns.setdefault((head, metric), []).append(_number(line, side))
+    order = sorted(columns, key=lambda c: ["(rerun)", "(open run)", "(reported)"].index(
+        next(word for word in ("(rerun)", "(open run)", "(reported)") if c[0].endswith(word))
+    ))  # fmt: skip
     frame = pd.DataFrame({column: columns[column] for column in order})
-    for position, key in enumerate(keys):
+    for position, key in enumerate(table.keys):
         frame.insert(position, ("", key.replace("_", " ")), [entry[position] for entry in index])
     frame.columns = pd.MultiIndex.from_tuples(frame.columns)
     return frame.style.hide(axis="index").to_latex(
-        hrules=True, multicol_align="c", column_format="l" * len(keys) + "r" * len(order)
+        hrules=True, multicol_align="c", column_format="l" * len(table.keys) + "r" * len(order)
     )
 
 
-def _frame(tidy: pd.DataFrame, title: str, body: str) -> str:
+def _frame(table: Printed, body: str) -> str:
     """Title above a table, status below it."""
+    tidy = table.tidy
     note = "; ".join(dict.fromkeys(tidy.loc[tidy["metric"] != "aiti", "status"]))
     return (
-        f"\\textbf{{{title}}} (mm; rerun beside reported)\\\\[4pt]\n{body}\n"
+        f"\\textbf{{{table.title}}} (mm; rerun beside reported)\\\\[4pt]\n{body}\n"
         f"{{\\footnotesize Status of the rerun: {note}.}}\n"
     )
 
 
-def latex(tidy: pd.DataFrame, keys: list[str], title: str) -> str:
+def latex(table: Printed) -> str:
     """The table as a standalone LaTeX document."""
     return (
         "\\documentclass[varwidth=60cm,border=4pt]{standalone}\n"
-        "\\usepackage{booktabs}\n\\begin{document}\n"
-        f"{_frame(tidy, title, _tabular(tidy, keys))}\\end{{document}}\n"
+        f"{_PACKAGES}\\begin{{document}}\n{_frame(table, _tabular(table))}\\end{{document}}\n"
     )
 
 
-def latex_all(tables: list[tuple[pd.DataFrame, list[str], str]]) -> str:
-    """All tables (tidy frame, keys, title) in one document; wide ones shrink to the line."""
+def latex_all(tables: list[Printed]) -> str:
+    """All tables in one document; wide ones shrink to the line."""
     shrink = "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%\n"
     parts = [
         "\\begin{minipage}{\\linewidth}\n"
-        + _frame(tidy, title, f"{shrink}{_tabular(tidy, keys)}}}\n")
+        + _frame(table, f"{shrink}{_tabular(table)}}}\n")
         + "\\end{minipage}\n"
-        for tidy, keys, title in tables
+        for table in tables
     ]
     return (
         "\\documentclass{article}\n\\usepackage[a4paper,landscape,margin=15mm]{geometry}\n"
-        "\\usepackage{booktabs,graphicx}\n\\setlength{\\parindent}{0pt}\n\\begin{document}\n"
+        f"{_PACKAGES}\\setlength{{\\parindent}}{{0pt}}\n\\begin{{document}}\n"
         + "\\bigskip\n\n".join(parts)
         + "\\end{document}\n"
     )

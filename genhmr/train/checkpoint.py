@@ -26,6 +26,8 @@ from genhmr.types import UserError
 BACKBONE_FILE = "backbone.safetensors"
 TOKENIZER_FILE = "tokenizer.safetensors"
 GENHMR_FILE = "genhmr.safetensors"
+# What the guide of every new model starts with; a trained model has its own, moved on.
+LIFTER_FILE = "lifter.safetensors"
 
 
 def _write_atomic(path: Path, data: bytes) -> None:

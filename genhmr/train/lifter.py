@@ -12,6 +12,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,11 +21,12 @@ from torch import Tensor
 from genhmr.tokenizer.augment import augment_poses
 from genhmr.train import parallel
 from genhmr.train.averaging import WeightAverage
+from genhmr.train.checkpoint import load_weights, save_weights
 from genhmr.train.loop import ResumableLoop, cosine_lr, set_lr
 from genhmr.train.tokenizer import PosePool
 from genhmr.transformer.lifter import PoseLifter
 from genhmr.transformer.losses import joints_loss, pose_loss
-from genhmr.types import NUM_BETAS
+from genhmr.types import NUM_BETAS, UserError
 
 JointsFn = Callable[[Tensor, Tensor], Tensor]
 BOX_MARGIN = 1.2  # side of a person's box over the extent of the keypoints
@@ -178,3 +180,24 @@ def train_lifter(
     average.swap()
     lifter.eval()
     return loop.history
+
+
+def save_lifter(path: Path, lifter: PoseLifter, about: dict[str, Any]) -> None:
+    """Exports a lifter; ``about`` says how it was made."""
+    save_weights(path, lifter.state_dict(), {"kind": "lifter", "width": lifter.width, **about})
+
+
+def load_lifter(path: Path, lifter: PoseLifter) -> None:
+    """Copies exported weights into ``lifter``.
+
+    Raises:
+        UserError: the file is missing, damaged or of another width.
+    """
+    tensors, config = load_weights(path)
+    try:
+        lifter.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise UserError(
+            f"{path} holds a lifter of width {config.get('width')} and {lifter.width} is needed: "
+            "rerun the stage lifter."
+        ) from error

@@ -5,6 +5,8 @@ data set                  role                        splits, unit of ``counts``
 ========================  ==========================  ==================================
 ``open-lab``              Human3.6M (SPIN's npz)      train, val, test; images
 ``open-photo``            COCO (SPIN's npz)           train; images
+``open-web``              HMR2.0's ITW (SPIN's npz)   train; images
+``open-synth``            BEDLAM                      train; images of 1 to 4 people
 ``open-wild``             3DPW                        train, val, test; frames
 ``open-extreme``          EMDB                        test; frames
 ``open-mocap``            AMASS                       train; recombined clips
@@ -32,11 +34,15 @@ from .motion import load_split
 from .photo import PHOTOS_PER_BLOCK, photo_block
 from .sequences import extreme_block, sequence_lengths, wild_block
 from .studio import open_studio
+from .synth import synth_block
+from .web import web_block
 from .writers.spin_npz import write_spin_npz
 
 SPLITS = {
     "open-lab": ("train", "val", "test"),
     "open-photo": ("train",),
+    "open-web": ("train",),
+    "open-synth": ("train",),
     "open-wild": ("train", "val", "test"),
     "open-extreme": ("test",),
     "open-mocap": ("train",),
@@ -154,9 +160,12 @@ _RECIPES = {
     "open-lab": _Recipe(lab_block, _plan_lab, ("neutral",), {
         "train": "h36m_mosh_train.npz", "val": "h36m_val.npz", "test": "h36m_valid_protocol1.npz",
     }),
-    # Neutral, as the bodies are that the field has fitted to COCO: what a training item is asked
-    # for, pose and betas of the neutral body, is then what the picture shows.
+    # Neutral, as the bodies are that the field has fitted to COCO and to the web, and as BEDLAM's
+    # labels: what a training item is asked for, pose and betas of the neutral body, is then what
+    # the picture shows (or, for the web, what a fit makes of it).
     "open-photo": _Recipe(photo_block, _plan_photo, ("neutral",), {"train": "coco_2014_train.npz"}),
+    "open-web": _Recipe(web_block, _plan_photo, ("neutral",), {"train": "itw_train.npz"}),
+    "open-synth": _Recipe(synth_block, _plan_photo, ("neutral",), {}),
     "open-wild": _Recipe(wild_block, _plan_film, ("male", "female"), {}),
     "open-extreme": _Recipe(extreme_block, _plan_film, ("male", "female"), {}),
 }  # fmt: skip

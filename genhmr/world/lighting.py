@@ -62,6 +62,29 @@ def sample_lighting(rng: np.random.Generator, indoor: bool) -> Lighting:
                     total * ambient * ground * white)
 
 
+def sample_panorama_lighting(rng: np.random.Generator) -> Lighting:
+    """Light as photographed panoramas (HDRIs) cast it: any hour, any sky, coloured surroundings.
+
+    More extreme than `sample_lighting`: low and red suns, blue or grey skies, light that a
+    coloured floor, foliage or stage lamps throw, from no shadow at all to the hardest.
+
+    Args:
+        rng: the only source of chance.
+    """
+    azimuth, elevation = rng.uniform(0, 2 * np.pi), rng.uniform(0.1, 1.4)
+    direction = np.array([np.cos(elevation) * np.cos(azimuth), np.sin(elevation),
+                          np.cos(elevation) * np.sin(azimuth)])
+    warmth = 0.4 * np.exp(-elevation / 0.3) + rng.normal(0, 0.06)
+    sun = np.array([1 + warmth, 1.0, 1 - 1.3 * warmth]).clip(0.2)
+    tint = 0.3 if rng.random() < 0.25 else 0.08
+    sky = (np.array([0.93, 0.98, 1.08]) + rng.normal(0, tint, 3)).clip(0.3)
+    ground = (np.array([1.05, 1.0, 0.92]) + rng.normal(0, tint, 3)).clip(0.3)
+    hardness, total = rng.uniform(0.0, 0.9), np.exp(rng.uniform(np.log(0.75), np.log(1.8)))
+    ambient = 1 - 0.65 * hardness
+    return Lighting(direction, total * hardness * 1.5 * sun, total * ambient * 0.85 * sky,
+                    total * ambient * rng.uniform(0.15, 0.6) * ground)
+
+
 @dataclass(frozen=True)
 class Development:
     """How the camera renders light as numbers.

@@ -49,6 +49,10 @@ TRAIN_MIXES = {
     "open-wild": TrainMix(recombined=0.5, synthetic=0.0, jittered=0.5),
     "open-extreme": TrainMix(recombined=0.5, synthetic=0.1, jittered=0.5),
     "open-photo": TrainMix(recombined=0.6, synthetic=0.25, jittered=0.5),
+    # People whom others film: everyday motion, and mostly whole recorded poses.
+    "open-web": TrainMix(recombined=0.35, synthetic=0.0, jittered=0.5),
+    # An animator takes what motion capture there is and puts it together anew.
+    "open-synth": TrainMix(recombined=0.6, synthetic=0.1, jittered=0.5),
 }
 
 
@@ -163,7 +167,7 @@ class PoseSource:
 
         Args:
             folder: ``datasets/open/motion``.
-            role: "open-lab", "open-wild", "open-extreme" or "open-photo" (training only).
+            role: a key of ``TRAIN_MIXES``; those not in ``TEST_ROLES`` are for training only.
             split: "train", "val" or "test".
 
         Raises:

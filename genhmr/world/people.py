@@ -39,6 +39,7 @@ class Wardrobe:
 
     Attributes:
         faces: (F, 3) int32.
+        parents: (24,) of the joints, -1 for the root.
         parts: (V,) uint8, 1..24: the SMPL joint that owns the vertex, plus one.
     """
 
@@ -52,6 +53,7 @@ class Wardrobe:
         data = bodies.get(gender)
         self.gender = gender
         self.faces = np.ascontiguousarray(data.faces, np.int32)
+        self.parents = data.parents
         self._layer = SMPL(data)
         num_vertices = len(data.v_template)
         self._keypoints = _SparseJoints(body25(num_vertices))

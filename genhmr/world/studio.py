@@ -18,7 +18,7 @@ from .takes import clips_of_role
 from .textures import texture_bank
 
 # Places of the roles and splits in the tree of random numbers.
-LAB, PHOTO, WILD, EXTREME = 10, 11, 12, 13
+LAB, PHOTO, WILD, EXTREME, WEB, SYNTH = 10, 11, 12, 13, 14, 15
 SPLIT_NUMBER = {"train": 0, "val": 1, "test": 2}
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bench.plan import build_jobs, read_yaml, write_plan
+from bench.params import read_yaml
+from bench.plan import build_jobs, write_plan
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,13 +50,16 @@ def checkout(tmp_path_factory):
         outs += [f"build/models/tokenizer/{name}" for name in variants["tokenizers"]]
         outs += [f"build/evaluate-tokenizer/{name}" for name in variants["tokenizers"]]
         outs += [f"build/models/transformer/{name}" for name in variants["transformers"]]
-        outs += [f"build/evaluate/{name}" for name in variants["evaluations"]]
-        outs += ["build/models/backbone", "results/tables", "results/compare", "results/figures"]
-        outs += ["results/claims"]
+        outs += [f"build/evaluate/{name}" for name in variants["transformers"]]
+        outs += ["build/models/backbone", "build/models/lifter"]
+        outs += ["results/tables", "results/compare"]
+        outs += ["results/figures", "results/claims"]
         for out in outs:
             Path(out).mkdir(parents=True)
             (Path(out) / "made.txt").write_text(out)
-        Path("results/summary.json").write_text("{}\n")
+        for name in ("results/summary.json", "results/numbers.csv", "results/open/README.md"):
+            Path(name).parent.mkdir(exist_ok=True)
+            Path(name).write_text("{}\n")
         dvc("init", "--no-scm", "-q")
         dvc("commit", "-f", "-q")
     finally:
@@ -83,7 +87,7 @@ def test_sampling_iterations_train_nothing(checkout, monkeypatch):
     try:
         assert _would_run() == {"plan"}
         dvc("repro", "plan")
-        assert _would_run() == {"evaluate@base"}
+        assert {name.partition("@")[0] for name in _would_run()} == {"evaluate"}
     finally:
         Path("params.yaml").write_text(kept)
         dvc("repro", "plan")
@@ -111,13 +115,31 @@ def test_an_edit_reaches_the_stages_that_use_it(checkout, monkeypatch, path, sta
         Path(path).write_bytes(kept)
 
 
+def test_an_edited_variant_reruns_itself_its_evaluation_and_the_tables(checkout, monkeypatch):
+    """`_would_run` stops at what may change: what is behind it follows if it does."""
+    monkeypatch.chdir(checkout)
+    kept = Path("variants.yaml").read_text()
+    variants = yaml.safe_load(kept)
+    variants["transformers"]["layers-6"]["layers"] = 5
+    Path("variants.yaml").write_text(yaml.safe_dump(variants, sort_keys=False))
+    try:
+        dvc("repro", "plan")
+        assert _would_run() == {"transformer@layers-6", "evaluate@layers-6", "tables", "claims"}
+    finally:
+        Path("variants.yaml").write_text(kept)
+        dvc("repro", "plan")
+    assert _would_run() == set()
+
+
 def test_shipped_weights_are_no_reason_to_train_tokenizer_variants(checkout, monkeypatch):
-    """New GenHMR weights rerun its export, its scores and the tables, and nothing else."""
+    """New GenHMR weights rerun their export and what starts with their lifter."""
     monkeypatch.chdir(checkout)
     path = Path("datasets/open/weights/genhmr.safetensors")
     kept = path.read_bytes()
     path.write_bytes(b"other")
     try:
-        assert _would_run() == {"transformer@base"}
+        again = _would_run()
     finally:
         path.write_bytes(kept)
+    assert {"lifter", "transformer@base"} <= again
+    assert not any("tokenizer" in name or name.startswith(("data", "backbone")) for name in again)

@@ -15,7 +15,8 @@ from click.testing import CliRunner
 from bench.__main__ import cli
 from bench.data import prepare, spread
 from bench.models import backbone_config, make_backbone
-from bench.plan import build_jobs, read_yaml, write_plan
+from bench.params import read_yaml
+from bench.plan import build_jobs, write_plan
 from bench.tokenizers import make_tokenizer
 from genhmr.image.pretrained import VIT_H, backbone_from_weights
 from genhmr.image.vit import ViTBackbone
@@ -24,7 +25,8 @@ from genhmr.train.model_files import load_genhmr, save_genhmr
 from genhmr.types import UserError
 
 ROOT = Path(__file__).parents[2]
-ROLES = ("lab", "photo", "wild", "extreme", "mocap", "yoga")
+ROLES = ("lab", "photo", "web", "synth", "wild", "extreme", "mocap", "yoga")
+TRANSFORMERS = ("base", "ablation", "tokens-48", "sd-itw-bl")
 
 
 def _small(variants):
@@ -33,6 +35,8 @@ def _small(variants):
     smoke["images"] = {
         "lab": {"train": 12, "test": 4},
         "photo": {"train": 12},
+        "web": {"train": 8},
+        "synth": {"train": 8},
         "wild": {"test": 4},
         "extreme": {"test": 4},
     }
@@ -40,9 +44,13 @@ def _small(variants):
     smoke["poses"] = {"mocap": {"train": 0, "test": 30}, "yoga": {"train": 0, "val": 20}}
     smoke["backbone"] |= {"images": 24, "batch": 4, "steps": 2, "dim": 48, "depth": 1, "heads": 2}
     smoke["tokenizer"] |= {"steps": 2, "batch": 8, "width": 32}
-    smoke["transformer"] |= {"steps": 2, "batch": 4, "width": 32, "features": 16}
+    smoke["transformer"] |= {"steps": 2, "ablation_steps": 1, "batch": 4, "width": 32}
+    smoke["transformer"]["features"] = 16
     smoke["evaluation"] = {"batch": 3, "timing": 1}
-    variants["tokenizers"] = {k: variants["tokenizers"][k] for k in ("base", "t48")}
+    kept = ("base", "t48", "mixed-t48", "t384")
+    variants["tokenizers"] = {k: variants["tokenizers"][k] for k in kept}
+    kept = (*TRANSFORMERS, "layers-2")
+    variants["transformers"] = {k: variants["transformers"][k] for k in kept}
     kept = ("default", "headline", "refinement", "cosine-1", "top-2")
     settings = variants["evaluations"]["base"]["settings"]
     variants["evaluations"]["base"]["settings"] = {k: settings[k] for k in kept}
@@ -50,7 +58,10 @@ def _small(variants):
         "02": dict(variants["tables"]["02"], rows=variants["tables"]["02"]["rows"][:1]),
         "03": variants["tables"]["03"],
         "06": dict(variants["tables"]["06"], rows=variants["tables"]["06"]["rows"][:1]),
+        "07": dict(variants["tables"]["07"], rows=variants["tables"]["07"]["rows"][1:]),
         "12": dict(variants["tables"]["12"], rows=variants["tables"]["12"]["rows"][1:2]),
+        "14": dict(variants["tables"]["14"], rows=variants["tables"]["14"]["rows"][:2]),
+        "16": dict(variants["tables"]["16"], rows=variants["tables"]["16"]["rows"][:2]),
     }
     return variants
 
@@ -75,9 +86,12 @@ def run(tmp_path_factory):
     os.chdir(folder)
     try:
         commands = [["plan"], *(["data", role] for role in ROLES), ["pretrain"]]
-        commands += [["train-tokenizer", "base"], ["train-tokenizer", "t48"]]
-        commands += [["evaluate-tokenizer", "base"], ["evaluate-tokenizer", "t48"]]
-        commands += [["train-transformer", "base"], ["evaluate", "base"], ["tables"], ["figures"]]
+        for name in variants["tokenizers"]:
+            commands += [["train-tokenizer", name], ["evaluate-tokenizer", name]]
+        commands += [["train-lifter"]]
+        for name in variants["transformers"]:
+            commands += [["train-transformer", name], ["evaluate", name]]
+        commands += [["tables"], ["figures"]]
         commands += [["claims"]]
         for command in commands:
             result = CliRunner().invoke(cli, command, catch_exceptions=False)
@@ -113,6 +127,31 @@ def test_the_scores_of_the_predictions_are_those_of_the_tables(run, monkeypatch,
     own = own.set_index("key").sort_index()
     for metric in ("mpjpe", "pa_mpjpe", "mve"):
         np.testing.assert_allclose(scored[metric], own[metric], rtol=0, atol=5e-3)
+
+
+def test_a_variant_is_trained_on_its_own_data_and_scored_by_its_own_setting(run):
+    for name in TRANSFORMERS[1:]:
+        model = run / "build" / "models" / "transformer" / name
+        assert json.loads((model / "history.json").read_text())[-1]["step"] == 0, "one step"
+    frame = pd.read_parquet(run / "build" / "evaluate" / "sd-itw-bl" / "per_image.parquet")
+    assert set(frame["setting"]) == {"mean-pose", "refined-20"}
+    assert set(frame["role"]) == {"lab", "wild", "extreme"}
+    assert not (run / "build" / "evaluate" / "sd-itw-bl" / "timing.json").exists()
+    tokens = load_genhmr(run / "build" / "models" / "transformer" / "tokens-48").tokenizer
+    assert tokens.num_tokens == 24
+    compare = pd.read_csv(run / "results" / "compare" / "table07.csv")
+    ran = compare["n"] > 0
+    assert set(compare.loc[ran, "row"]) == {"training_data=SD + ITW + BL, method=GenHMR"}
+
+
+def test_a_model_that_is_left_out_leaves_a_note_and_no_number(run):
+    for folder in ("models/transformer/layers-2", "evaluate/layers-2", "models/tokenizer/t384",
+                   "evaluate-tokenizer/t384"):  # fmt: skip
+        names = [path.name for path in (run / "build" / folder).iterdir()]
+        assert names == ["skipped.json"]
+    table = pd.read_csv(run / "results" / "tables" / "table16.csv").set_index("deformable_layers")
+    assert table.loc[2, "status"] == "not run" and np.isnan(table.loc[2, "open-wild_mpjpe"])
+    assert table.loc[4, "open-wild_mpjpe"] > 0
 
 
 def test_a_smoke_run_ranks_nothing(run):
@@ -161,8 +200,9 @@ def test_timings_grow_with_iterations_and_have_all_rows(run):
 def test_tables_and_pictures_are_there(run):
     for number in ("02", "03", "06", "12"):
         table = pd.read_csv(run / "results" / "tables" / f"table{number}.csv")
-        assert len(table) and not table.isna().any().any()
-        assert table["status"].str.contains("smoke run").all()
+        ran = table[table["status"] != "not run"]
+        assert len(ran) and not ran.isna().any().any()
+        assert ran["status"].str.contains("smoke run").all()
     names = {p.name for p in (run / "results" / "figures").iterdir()}
     galleries = {f"gallery-{s}.png" for s in ("open-lab", "open-wild", "open-extreme")}
     assert names == galleries | {"figure05.png", "figure06.png", "figure07.png"}
@@ -208,7 +248,7 @@ def test_a_frozen_backbone_is_left_to_its_own_file(run, tmp_path):
     [
         (["data", "sea"], "choose one of extreme, lab"),
         (["train-tokenizer", "huge"], "no job"),
-        (["evaluate", "x"], "choose one of base"),
+        (["evaluate", "x"], "choose one of ablation, base"),
     ],
 )
 def test_an_unknown_name_is_one_sentence(run, monkeypatch, command, message):
@@ -319,7 +359,7 @@ def test_plan_command_prints_what_will_run(tmp_path, monkeypatch):
         shutil.copy(ROOT / name, tmp_path)
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(cli, ["plan"])
-    assert result.exit_code == 0 and "6 data sets" in result.output and "min" in result.output
+    assert result.exit_code == 0 and "8 data sets" in result.output and "min" in result.output
     assert (tmp_path / "build" / "plan" / "tables.json").exists()
     write_plan({"a.json": {}}, tmp_path / "build" / "plan")
     assert not (tmp_path / "build" / "plan" / "tables.json").exists()

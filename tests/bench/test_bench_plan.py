@@ -1,11 +1,13 @@
 """The plan: what an edit changes, and how bad input is refused."""
 
 import copy
+import json
 from pathlib import Path
 
 import pytest
 
-from bench.plan import build_jobs, check_params, describe, read_yaml, write_plan
+from bench.params import check_params, read_yaml
+from bench.plan import build_jobs, describe, write_plan
 from genhmr.types import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -28,7 +30,8 @@ def _changed(before, after):
 def test_sampling_iterations_touch_evaluations_and_tables_only(params, variants):
     before = build_jobs(params, variants)
     params["ugs"]["iters"] += 3
-    assert _changed(before, build_jobs(params, variants)) == {"evaluate/base.json"}
+    changed = _changed(before, build_jobs(params, variants))
+    assert changed == {f"evaluate/{name}.json" for name in variants["transformers"]}
 
 
 def test_explicit_settings_win_over_params(params, variants):
@@ -56,14 +59,72 @@ def test_every_profile_and_source_resolves(params, variants, profile, source):
     jobs = build_jobs(params, variants)
     assert len([n for n in jobs if n.startswith("tokenizer/")]) == len(variants["tokenizers"])
     assert profile in describe(params, variants, jobs)
-    tokens = [jobs[f"tokenizer/{n}.json"]["model"]["num_tokens"] for n in ("t48", "t384")]
-    assert tokens[1] == 8 * tokens[0], "the scale keeps the paper's ratios"
+    if profile != "smoke":
+        tokens = [jobs[f"tokenizer/{n}.json"]["model"]["num_tokens"] for n in ("t48", "t384")]
+        assert tokens[1] == 8 * tokens[0], "the scale keeps the paper's ratios"
 
 
-def test_no_two_trained_tokenizers_are_the_same(params, variants):
+@pytest.mark.parametrize("profile", ["smoke", "mini", "open", "paper"])
+def test_no_two_trained_models_are_the_same(params, variants, profile):
+    params["profile"] = profile
     jobs = build_jobs(params, variants)
-    seen = [str(job) for name, job in jobs.items() if name.startswith("tokenizer/")]
-    assert len(set(seen)) == len(seen)
+    for kind in ("tokenizer/", "transformer/"):
+        models = [n for n, job in jobs.items() if n.startswith(kind) and "skip" not in job]
+        seen = {json.dumps(jobs[name], sort_keys=True) for name in models}
+        assert len(seen) == len(models), kind
+    assert len(variants["transformers"]) == 40 and len(variants["tokenizers"]) == 14
+
+
+def test_a_variant_changes_what_it_names_and_nothing_else(params, variants):
+    jobs = build_jobs(params, variants)
+    base = jobs["transformer/ablation.json"]
+    for name, own in variants["transformers"].items():
+        if name == "base":
+            continue
+        job = jobs[f"transformer/{name}.json"]
+        named = {key: value for key, value in own.items() if key not in ("tokenizer", "evaluation")}
+        for key, value in named.items():
+            here = job["model"] if key in ("scales", "layers") else job
+            then = base["model"] if key in ("scales", "layers") else base
+            expected = then[key] | value if key in ("gumbel", "losses") else value
+            assert here[key] == expected != then[key], (name, key)
+        same = set(job) - set(named) - {"tokenizer", "model"}
+        assert all(job[key] == base[key] for key in same), name
+
+
+def test_one_edited_variant_touches_its_own_training_only(params, variants):
+    before = build_jobs(params, variants)
+    variants["transformers"]["layers-6"]["layers"] = 7
+    assert _changed(before, build_jobs(params, variants)) == {"transformer/layers-6.json"}
+
+
+def test_a_profile_trains_what_it_names_and_says_what_it_leaves_out(params, variants):
+    params["profile"] = "smoke"
+    jobs = build_jobs(params, variants)
+    wanted = set(variants["profiles"]["smoke"]["only"]["transformer"])
+    for name in variants["transformers"]:
+        for kind in ("transformer", "evaluate"):
+            assert ("skip" in jobs[f"{kind}/{name}.json"]) == (name not in wanted)
+    assert jobs["tables.json"]["skipped"]["tokenizer/t384"] == "left out of this profile"
+    variants["profiles"]["smoke"]["only"]["tokenizer"].remove("mixed-t48")
+    with pytest.raises(UserError, match="leaves tokenizer/mixed-t48 out, on which.*'tokens-48'"):
+        build_jobs(params, variants)
+    variants["profiles"]["smoke"]["only"]["tokenizer"].append("mixed-t49")
+    with pytest.raises(UserError, match="unknown tokenizer 'mixed-t49'"):
+        build_jobs(params, variants)
+
+
+def test_variants_are_trained_as_long_as_one_another(params, variants):
+    jobs = build_jobs(params, variants)
+    steps = {job["train"]["steps"] for name, job in jobs.items()
+             if name.startswith("transformer/") and name != "transformer/base.json"}  # fmt: skip
+    assert steps == {variants["profiles"]["mini"]["transformer"]["ablation_steps"]}
+    assert jobs["transformer/base.json"]["weights"]
+    assert not jobs["transformer/ablation.json"]["weights"]
+    assert jobs["tables.json"]["same"] == {}
+    params["profile"] = "paper"  # the same number of steps: the base is not trained twice
+    jobs = build_jobs(params, variants)
+    assert "skip" in jobs["transformer/ablation.json"] and "skip" in jobs["evaluate/ablation.json"]
 
 
 @pytest.mark.parametrize(
@@ -114,6 +175,22 @@ def test_bad_params_are_one_sentence(params, edit, message):
             "reports step 30 and refines 20 steps",
         ),
         (
+            lambda p, v: v["transformers"]["layers-2"].__setitem__("layer", 2),
+            "transformer 'layers-2' has the unknown key 'layer'",
+        ),
+        (
+            lambda p, v: v["transformers"]["anneal-75"]["gumbel"].__setitem__("tau", 2),
+            "transformer 'anneal-75' has the unknown key 'gumbel.tau'",
+        ),
+        (
+            lambda p, v: v["transformers"]["sd-itw"].__setitem__("evaluation", "big"),
+            "unknown evaluation 'big'",
+        ),
+        (
+            lambda p, v: v["transformers"]["sd-itw"]["train_on"].__setitem__("sea", 1),
+            "data set 'sea'",
+        ),
+        (
             lambda p, v: v["profiles"]["mini"]["transformer"].__setitem__("reference", "keypoint"),
             "reference 'keypoint'; choose one of learned, keypoints",
         ),
@@ -134,15 +211,18 @@ def test_unknown_variants_are_one_sentence(params, variants, edit, message):
 
 
 def test_the_lifter_learns_from_the_motion_of_the_tokenizer(params, variants):
-    job = build_jobs(params, variants)["transformer/base.json"]
-    assert job["model"]["lifter"] == 512
-    assert job["lift"] == {
-        "steps": 500, "batch": 128, "weight": 0.1,
-        "train_on": variants["tokenizers"]["base"]["train_on"],
-    }  # fmt: skip
+    jobs = build_jobs(params, variants)
+    assert jobs["transformer/base.json"]["model"]["lifter"] == jobs["lifter/base.json"]["width"]
+    assert jobs["lifter/base.json"]["weights"] == "datasets/open/weights/genhmr.safetensors"
+    params["profile"] = "open"
+    job = build_jobs(params, variants)["lifter/base.json"]
+    assert job["weights"] is None and job["train"] == {"steps": 20000, "batch": 128}
+    assert job["train_on"] == variants["tokenizers"]["base"]["train_on"]
     params["profile"] = "paper"
-    job = build_jobs(params, variants)["transformer/base.json"]
-    assert job["model"]["lifter"] is None and job["lift"] is None
+    jobs = build_jobs(params, variants)
+    assert jobs["transformer/base.json"]["model"]["lifter"] is None
+    assert jobs["transformer/base.json"]["train"]["lifted_weight"] == 0
+    assert "skip" in jobs["lifter/base.json"]
 
 
 def test_writing_replaces_the_old_plan(tmp_path, params, variants):

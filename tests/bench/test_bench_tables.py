@@ -1,15 +1,21 @@
 """Tables from a fixed per-image frame: numbers, layout and status."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from bench.plan import build_jobs, read_yaml
-from bench.tables import _status, build_table, load_metrics, wide, write_tables
-from bench.tables_latex import latex
+from bench.kept import keep
+from bench.layout import lay_out
+from bench.params import read_yaml
+from bench.plan import build_jobs
+from bench.status import Mean, judge, mean_of, seed_spreads
+from bench.tables import wide, write_tables
+from bench.tables_latex import Printed, latex
+from bench.tidy import Rerun, build_table, load_metrics
 from genhmr.types import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -20,9 +26,13 @@ def variants():
     return read_yaml(ROOT / "variants.yaml")
 
 
+def _job(variants):
+    return build_jobs(read_yaml(ROOT / "params.yaml"), variants)["tables.json"]
+
+
 @pytest.fixture
 def job(variants):
-    return build_jobs(read_yaml(ROOT / "params.yaml"), variants)["tables.json"]
+    return _job(variants)
 
 
 def _images(variants):
@@ -35,16 +45,23 @@ def _images(variants):
             for role in ("lab", "wild", "extreme"):
                 for image in range(4):
                     value = 100.0 + rank - step + image
-                    rows.append((setting, step, role, f"i{image}", value, value / 2, value + 10))
-    columns = ["setting", "step", "role", "key", "mpjpe", "pa_mpjpe", "mve"]
+                    key = f"video/{image:05d}/0"
+                    rows.append((setting, step, role, 0, key, value, value / 2, value + 10))
+    columns = ["setting", "step", "role", "seed", "key", "mpjpe", "pa_mpjpe", "mve"]
     return pd.DataFrame(rows, columns=columns)
 
 
-@pytest.fixture
-def build(tmp_path, variants):
-    folder = tmp_path / "build"
-    (folder / "evaluate" / "base").mkdir(parents=True)
-    _images(variants).to_parquet(folder / "evaluate" / "base" / "per_image.parquet")
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """Made-up metrics of every model of variants.yaml."""
+    folder = tmp_path_factory.mktemp("measured") / "build"
+    variants = read_yaml(ROOT / "variants.yaml")
+    images = _images(variants)
+    for offset, name in enumerate(variants["transformers"]):
+        (folder / "evaluate" / name).mkdir(parents=True)
+        own = images.assign(mpjpe=images["mpjpe"] + 100 * offset)
+        own = pd.concat([own, own[own["setting"] == "headline"].assign(setting="refined-20")])
+        own.to_parquet(folder / "evaluate" / name / "per_image.parquet")
     aiti = {f"cosine-{t}/0": t / 1000 for t in (1, 3, 5, 10, 15, 20)}
     aiti |= {f"refinement/{p}": p / 500 for p in (0, 1, 3, 5, 10, 20)}
     (folder / "evaluate" / "base" / "timing.json").write_text(json.dumps({"aiti": aiti}))
@@ -60,9 +77,18 @@ def build(tmp_path, variants):
 
 
 @pytest.fixture
-def written(build, variants, job, tmp_path):
-    write_tables(variants, job, build, ROOT / "bench" / "reported", tmp_path / "results")
-    return tmp_path / "results"
+def build(measured, tmp_path):
+    """A copy that a test may damage."""
+    return Path(shutil.copytree(measured, tmp_path / "build"))
+
+
+@pytest.fixture(scope="module")
+def written(measured, tmp_path_factory):
+    """The tables of the made-up metrics; read only."""
+    results = tmp_path_factory.mktemp("written") / "results"
+    variants = read_yaml(ROOT / "variants.yaml")
+    write_tables(variants, _job(variants), measured, ROOT / "bench" / "reported", results)
+    return results
 
 
 def test_table_2_is_the_mean_over_images_beside_the_paper(written):
@@ -89,6 +115,130 @@ def test_tokenizer_tables_use_their_own_models(written, variants):
     assert table["open-mocap_mpjpe"].tolist() == expected
 
 
+def test_a_table_of_trainings_takes_each_row_from_its_own_model(written, variants):
+    order = list(variants["transformers"])
+    default = 101 + 1.5  # the setting after mean-pose, images 0 to 3
+    for number, models in (
+        ("04", ["ablation", "mask-0.3", "mask-0.5", "mask-0.7"]),
+        ("09", ["ablation", *(f"anneal-{p}" for p in (75, 100, 125, 150, 200))]),
+        ("14", ["tokens-48", "ablation", "tokens-192", "tokens-384"]),
+        ("16", ["layers-2", "ablation", "layers-6", "layers-8"]),
+    ):
+        table = pd.read_csv(written / "tables" / f"table{number}.csv")
+        expected = [default + 100 * order.index(name) for name in models]
+        assert table["open-wild_mpjpe"].tolist() == expected, number
+
+
+def test_the_papers_marks_and_differences_are_recomputed(written):
+    """Second best and gains of Table 1 from its own numbers, not from its text."""
+    text = (written / "tables" / "table01.tex").read_text()
+    row = next(line for line in text.splitlines() if line.startswith("probabilistic & GenHMR"))
+    assert "\\textbf{32.6}$_{\\Delta +11.9}$" in row and "\\textbf{22.4}$_{\\Delta +10.3}$" in row
+    assert "\\underline{44.5}" in text and "\\underline{32.7}" in text
+    table = pd.read_csv(written / "tables" / "table01.csv").set_index("method")
+    assert table.loc["GenHMR", "reported_EMDB_mve_delta"] == 36.5
+    assert table["reported_EMDB_mve_delta"].notna().sum() == 1
+    seven = pd.read_csv(written / "tables" / "table07.csv")
+    own = seven[seven["method"] == "GenHMR"]
+    assert own["reported_3DPW_mve_delta"].tolist() == [15.6, 19.0], "within its training data"
+
+
+def test_losses_and_scales_are_checked_off_with_their_differences(written):
+    text = (written / "tables" / "table10.tex").read_text()
+    body = text.split("\\midrule")[1].split("\\bottomrule")[0].strip().splitlines()
+    assert body[0].startswith("$\\checkmark$ & " * 5) and "Delta" not in body[0]
+    assert body[4].startswith("$\\times$ & $\\times$ & $\\times$ & $\\checkmark$ & $\\checkmark$")
+    assert "1160.6$_{\\Delta +1092.5}$" in body[4]
+    table = pd.read_csv(written / "tables" / "table15.csv")
+    assert table["reported_3DPW_mpjpe_delta"].tolist()[1:] == [3.0, 1.5, 0.5, 0.5, 1.0, 1.5]
+    gain = table["open-wild_mpjpe"] - table["open-wild_mpjpe"][0]
+    np.testing.assert_allclose(table["open-wild_mpjpe_delta"][1:], gain[1:])
+
+
+def test_short_trainings_are_not_ranked(written):
+    for number, ranked in (("02", True), ("16", False), ("06", False)):
+        text = (written / "tables" / f"table{number}.tex").read_text()
+        body = text.split("\\midrule")[1].split("\\bottomrule")[0]
+        reruns, papers = [], []
+        for line in body.strip().splitlines():
+            cells = line.split("&")[1:]
+            half = len(cells) // 2
+            reruns += ["textbf" in cell for cell in cells[:half]]
+            papers += ["textbf" in cell for cell in cells[half:]]
+        assert any(reruns) == ranked and any(papers), number
+
+
+def test_methods_that_are_not_in_the_suite_keep_their_reported_row(written):
+    table = pd.read_csv(written / "tables" / "table01.csv")
+    assert table["method"].tolist()[-1] == "GenHMR" and len(table) == 11
+    ran = table["method"] == "GenHMR"
+    assert (table.loc[~ran, "status"] == "not run").all()
+    assert table.loc[~ran, "open-lab_mpjpe"].isna().all()
+    assert table.loc[ran, "open-wild_mpjpe"].notna().all()
+    table = pd.read_csv(written / "tables" / "table07.csv")
+    assert table["status"].eq("not run").tolist() == [True, True, False, True, True, False]
+
+
+def test_every_row_of_a_transformer_table_is_rerun(written):
+    for number in (2, 3, 4, 5, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16):
+        compare = pd.read_csv(written / "compare" / f"table{number:02d}.csv")
+        assert (compare["n"] > 0).all(), number
+
+
+def test_a_model_that_is_left_out_is_not_run(variants, job, build, tmp_path):
+    job["skipped"] = {"transformer/mask-0.3": "left out of this profile"}
+    (build / "evaluate" / "mask-0.3" / "per_image.parquet").unlink()
+    write_tables(variants, job, build, ROOT / "bench" / "reported", tmp_path / "r")
+    table = pd.read_csv(tmp_path / "r" / "tables" / "table04.csv")
+    assert table["status"].eq("not run").tolist() == [False, True, False, False]
+
+
+def test_a_base_that_trains_as_long_as_its_variants_stands_for_itself(variants, build, tmp_path):
+    """In profile paper the row of the ablation is the base's own model."""
+    params = read_yaml(ROOT / "params.yaml")
+    params["profile"] = "paper"
+    job = build_jobs(params, variants)["tables.json"]
+    assert job["same"] == {"transformer/ablation": "transformer/base"}
+    (build / "evaluate" / "ablation" / "per_image.parquet").unlink()
+    write_tables(variants, job, build, ROOT / "bench" / "reported", tmp_path / "r")
+    table = pd.read_csv(tmp_path / "r" / "tables" / "table04.csv")
+    assert table["open-wild_mpjpe"][0] == 101 + 1.5
+
+
+def test_a_kept_open_run_is_the_third_column(variants, job, build, tmp_path, monkeypatch):
+    """Keep a run, change the metrics, and both stand beside the paper's number."""
+    reported, out = ROOT / "bench" / "reported", tmp_path / "r"
+    write_tables(variants, job, build, reported, out)
+    assert "open_run" not in pd.read_csv(out / "compare" / "table04.csv")
+    for name in ("claims", "provenance"):
+        (out / name).mkdir()
+    with pytest.raises(UserError, match="profile mini on open data is planned: only a run of"):
+        keep(job, out)
+    assert not (out / "open").exists()
+    keep(job | {"profile": "open"}, out)
+    path = build / "evaluate" / "mask-0.3" / "per_image.parquet"
+    frame = pd.read_parquet(path)
+    frame.assign(mpjpe=frame["mpjpe"] + 7).to_parquet(path)
+    write_tables(variants, job, build, reported, out)
+    compare = pd.read_csv(out / "compare" / "table04.csv")
+    row = compare[(compare["row"] == "tau_upper=0.3") & (compare["metric"] == "mpjpe")]
+    assert (row["rerun"] - row["open_run"]).tolist() == [7.0, 7.0] and (row["open_n"] == 4).all()
+    assert row["reported"].tolist() == [72.1, 93.5]
+    one = pd.read_csv(out / "compare" / "table01.csv")
+    assert (one["open_n"] == one["n"]).all() and one["open_run"].isna().sum() == 80
+    for number in (1, 2, 4):
+        text = (out / "tables" / f"table{number:02d}.tex").read_text()
+        assert text.index("(rerun)") < text.index("(open run)") < text.index("(reported)")
+    (out / "open" / "numbers.csv").write_text("no,table\n")
+    with pytest.raises(UserError, match="numbers.csv is damaged"):
+        write_tables(variants, job, build, reported, out)
+
+
+def test_a_run_that_is_not_finished_is_not_kept(job, tmp_path):
+    with pytest.raises(UserError, match="numbers.csv is missing: let `dvc repro` finish"):
+        keep(job | {"profile": "open"}, tmp_path)
+
+
 def test_every_reported_number_appears_once_in_the_comparison(written):
     for number in (f"{n:02d}" for n in range(1, 17)):
         reported = pd.read_csv(ROOT / "bench" / "reported" / f"table{number}.csv")
@@ -97,7 +247,8 @@ def test_every_reported_number_appears_once_in_the_comparison(written):
         np.testing.assert_allclose(
             np.sort(compare["reported"]), np.sort(numbers.to_numpy().ravel())
         )
-        columns = ["row", "dataset", "metric", "reported", "rerun", "n", "status"]
+        columns = ["row", "dataset", "metric", "reported", "rerun", "low", "high"]
+        columns += ["n", "seeds", "status"]
         assert compare.columns.tolist() == columns
 
 
@@ -114,15 +265,16 @@ def test_open_world_numbers_are_stamped_and_never_carry_a_licensed_name(written)
         assert all(c.startswith("reported_") for c in named)
 
 
-def test_tables_that_are_not_rerun_keep_the_papers_layout(written, variants):
-    for number in {f"{n:02d}" for n in range(1, 17)} - set(variants["tables"]):
-        table = pd.read_csv(written / "tables" / f"table{number}.csv")
-        paper = pd.read_csv(ROOT / "bench" / "reported" / f"table{number}.csv")
-        keys = [c for c in paper if not c.endswith(("mpjpe", "mve"))]
-        pd.testing.assert_frame_equal(table[keys], paper[keys])
-        assert (table["status"] == "not run").all()
-        text = (written / "tables" / f"table{number}.tex").read_text()
-        assert text.count("\\\\\n") >= len(paper) and "not run" in text
+def test_a_table_that_is_not_rerun_keeps_the_papers_layout(build, variants, job, tmp_path):
+    del variants["tables"]["10"]
+    write_tables(variants, job, build, ROOT / "bench" / "reported", tmp_path / "r")
+    table = pd.read_csv(tmp_path / "r" / "tables" / "table10.csv")
+    paper = pd.read_csv(ROOT / "bench" / "reported" / "table10.csv")
+    keys = [c for c in paper if not c.endswith(("mpjpe", "mve"))]
+    pd.testing.assert_frame_equal(table[keys], paper[keys])
+    assert (table["status"] == "not run").all()
+    text = (tmp_path / "r" / "tables" / "table10.tex").read_text()
+    assert text.count("\\\\\n") >= len(paper) and "not run" in text
 
 
 def test_one_document_holds_all_tables(written):
@@ -137,12 +289,13 @@ def test_a_setting_that_did_not_run_says_so(variants, job):
     images = _images(variants)
     images = images[images["setting"] != "top-20"]
     reported = pd.read_csv(ROOT / "bench" / "reported" / "table12.csv")
-    tidy = build_table(
-        "12", variants["tables"]["12"], variants["datasets"], job, reported, images, {}, {}
-    )
+    tidy, _ = build_table(
+        "12", variants["tables"]["12"], variants["datasets"], job, reported,
+        Rerun(images={"base": images}),
+    )  # fmt: skip
     missing = tidy[tidy["row"] == "top_k=20"]
     assert (missing["status"] == "not run").all() and missing["rerun"].isna().all()
-    assert "--" in latex(tidy, ["top_k"], "t")
+    assert "--" in latex(Printed(lay_out(tidy, ["top_k"], {}), ["top_k"], "t"))
 
 
 def test_two_writings_are_byte_identical(written, build, variants, job, tmp_path):
@@ -192,29 +345,24 @@ def test_a_row_that_the_paper_does_not_have_is_refused(variants, job):
     reported = pd.read_csv(ROOT / "bench" / "reported" / "table12.csv")
     spec = dict(variants["tables"]["12"], rows=[{"top_k": 3, "setting": "top-2"}])
     with pytest.raises(UserError, match="table12.csv has 0 rows"):
-        build_table("12", spec, variants["datasets"], job, reported, _images(variants), {}, {})
+        build_table("12", spec, variants["datasets"], job, reported, Rerun())
 
 
 def test_wide_keeps_one_line_a_row(variants, job):
     reported = pd.read_csv(ROOT / "bench" / "reported" / "table11.csv")
-    tidy = build_table(
-        "11",
-        variants["tables"]["11"],
-        variants["datasets"],
-        job,
-        reported,
-        _images(variants),
-        {},
-        {},
-    )
-    frame = wide(tidy, ["schedule", "ugs_iterations"])
+    tidy, keys = build_table(
+        "11", variants["tables"]["11"], variants["datasets"], job, reported,
+        Rerun(images={"base": _images(variants)}),
+    )  # fmt: skip
+    assert keys == ["schedule", "ugs_iterations"]
+    frame = wide(lay_out(tidy, keys, {}), keys)
     assert len(frame) == 18 and frame["schedule"].nunique() == 4
 
 
 def test_a_diverged_image_is_not_averaged_away(variants, job, build):
     path = build / "evaluate" / "base" / "per_image.parquet"
     frame = pd.read_parquet(path)
-    frame.loc[(frame["setting"] == "top-1") & (frame["key"] == "i2"), "mpjpe"] = np.nan
+    frame.loc[(frame["setting"] == "top-1") & (frame["key"] == "video/00002/0"), "mpjpe"] = np.nan
     frame.to_parquet(path)
     write_tables(variants, job, build, ROOT / "bench" / "reported", build)
     compare = pd.read_csv(build / "compare" / "table12.csv")
@@ -225,13 +373,49 @@ def test_a_diverged_image_is_not_averaged_away(variants, job, build):
 
 def test_status_names_every_reason(job):
     licensed = job | {"source": "licensed", "profile": "paper", "shipped": [], "short": []}
-    one = {"tokens": 1, "codes": 1, "code_dim": 1}
-    assert _status(licensed | {"scale": one}, 5, "transformer/base") == "rerun"
-    assert _status(licensed | {"scale": one}, 0, "transformer/base") == "not run"
+    one = licensed | {"scale": {"tokens": 1, "codes": 1, "code_dim": 1}}
+    ran, model = Mean(50.0, 49.0, 51.0, 5, 1), "transformer/base"
+    assert judge(one, model, Mean(), 50.0, 0.4) == "not run"
+    assert judge(one, model, ran, 50.0, None) == (
+        "not comparable: no spread over seeds was measured"
+    )
     mini = licensed | {"shipped": ["transformer/base"]}
-    text = _status(mini, 5, "transformer/base")
+    text = judge(mini, model, ran, 50.0, 0.4)
     assert text == "not comparable: weights of the open world, sizes scaled down"
-    assert "open world, sizes scaled down" in _status(job, 5, "transformer/base")
+    assert "open world, sizes scaled down" in judge(job, model, ran, 50.0, 0.4)
+    assert "an image diverged" in judge(one, model, Mean(n=5), 50.0, 0.4)
+
+
+def test_reproduced_is_what_seeds_and_rounding_explain(job):
+    licensed = job | {"source": "licensed", "profile": "paper", "shipped": [], "short": []}
+    one = licensed | {"scale": {"tokens": 1, "codes": 1, "code_dim": 1}}
+    for rerun, status in ((50.44, "reproduced"), (49.56, "reproduced"), (50.46, "off"), (9, "off")):
+        assert judge(one, "transformer/base", Mean(rerun, n=5), 50.0, 0.4) == status
+
+
+def test_the_spread_of_seeds_is_a_prediction_interval():
+    """Three trainings of means 50, 51, 52: t(2) = 4.303, s = 1, times sqrt(4 / 3)."""
+    frame = pd.DataFrame(
+        [("default", 0, "wild", seed, f"v/{i:05d}/0", 50.0 + seed + i - 1.5, 1.0, 2.0)
+         for seed in range(3) for i in range(4)],
+        columns=["setting", "step", "role", "seed", "key", "mpjpe", "pa_mpjpe", "mve"],
+    )  # fmt: skip
+    spreads = seed_spreads(frame)
+    assert spreads["wild", "mpjpe"] == pytest.approx(4.3027 * np.sqrt(4 / 3), rel=1e-4)
+    assert spreads["wild", "mve"] == 0
+    assert seed_spreads(frame[frame["seed"] == 0]) == {} == seed_spreads(None)
+
+
+def test_several_seeds_widen_the_interval():
+    """Images that all agree: over one training there is nothing to draw, over three there is."""
+    rows = [(seed, f"v{i}/00000/0", 50.0 + 2 * seed) for seed in range(3) for i in range(8)]
+    frame = pd.DataFrame(rows, columns=["seed", "key", "mpjpe"])
+    one = mean_of(frame[frame["seed"] == 1], "mpjpe")
+    assert (one.rerun, one.low, one.high, one.n, one.seeds) == (52.0, 52.0, 52.0, 8, 1)
+    three = mean_of(frame, "mpjpe")
+    assert three.rerun == 52.0 and (three.n, three.seeds) == (8, 3)
+    # The mean of three draws of {-2, 0, 2} has the standard deviation sqrt(8 / 9).
+    assert three.low == pytest.approx(52 - 2, abs=0.1) and three.high == pytest.approx(54, abs=0.1)
 
 
 @pytest.mark.parametrize("name", ["evaluate/base/timing.json"])

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from bench.models import backbone_config
-from bench.plan import build_jobs, read_yaml
+from bench.params import read_yaml
+from bench.plan import build_jobs
 from genhmr.image.vit import ViTBackbone
 from genhmr.inference.predict import predict
 from genhmr.train.checkpoint import BACKBONE_FILE, GENHMR_FILE, TOKENIZER_FILE, load_weights

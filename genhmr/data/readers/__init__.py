@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from genhmr.body.model_files import Bodies
-from genhmr.data.readers import amass, emdb, moyo, npz_sets, threedpw
+from genhmr.data.readers import amass, bedlam, emdb, moyo, npz_sets, threedpw
 from genhmr.types import MotionClip, PersonFrame, UserError
 
 IMAGE_READERS = {
@@ -17,6 +17,8 @@ IMAGE_READERS = {
     "emdb": emdb.read,
     "h36m": npz_sets.read_h36m,
     "coco": npz_sets.read_coco,
+    "itw": npz_sets.read_itw,
+    "bedlam": bedlam.read,
 }
 MOTION_READERS = {"amass": amass.read, "moyo": moyo.read}
 IMAGE_KINDS, MOTION_KINDS = tuple(IMAGE_READERS), tuple(MOTION_READERS)
@@ -26,7 +28,7 @@ def read_images(kind: str, root: Path, split: str, bodies: Bodies) -> Iterator[P
     """The person frames of one split of an image data set.
 
     Args:
-        kind: "3dpw", "emdb", "h36m" or "coco".
+        kind: "3dpw", "emdb", "h36m", "coco", "itw" or "bedlam".
         root: folder of the data set, as its release unpacks.
         split: "train", "val", "test", or a protocol of that set's reader ("test-p2", "emdb2").
         bodies: body models (world-frame annotations need the pelvis of the right gender).

@@ -1,4 +1,4 @@
-"""Human3.6M and COCO as npz and images: which file is which split.
+"""Human3.6M, COCO and pictures from the web as npz and images: which file is which split.
 
 The file is looked for under the names that SPIN and 4D-Humans gave it, then under
 ``<kind>_<split>.npz``, in the set's folder and its ``dataset_extras``; its columns tell whether it
@@ -7,6 +7,9 @@ is SPIN's layout or HMR2's. ``imgname`` is relative to the set's folder.
 Human3.6M is split by subject (S1, S5, S6, S7, S8 train; S9, S11 test), whatever the file is
 called. Its two protocols are two splits here: "test" is protocol 1, all cameras; "test-p2" is
 protocol 2, the frontal camera 60457274 only. Every fifth frame was taken when the npz was made.
+
+HMR2.0's in-the-wild data (InstaVariety, AVA, AI Challenger) are for training only: every npz in
+the folder is read, whatever it is called. Their pose and shape are fits to 2D keypoints.
 """
 
 from __future__ import annotations
@@ -102,3 +105,24 @@ def read_coco(root: Path, split: str, bodies: Bodies) -> Iterator[PersonFrame]:
     if split not in COCO_FILES:
         raise UserError(f"COCO has no split '{split}': choose {', '.join(COCO_FILES)}.")
     yield from spin_npz.person_frames(_load(_find(Path(root), COCO_FILES[split])), Path(root))
+
+
+def read_itw(root: Path, split: str, bodies: Bodies) -> Iterator[PersonFrame]:
+    """HMR2.0's in-the-wild data (or what plays their role), keys like ``"ava/<imgname>/000007"``.
+
+    Args:
+        root: folder with one or several npz, in SPIN's or HMR2's layout, and the images.
+        split: "train" only.
+        bodies: not used.
+
+    Raises:
+        UserError: another split, no npz, or an npz that is not what it should be.
+    """
+    if split != "train":
+        raise UserError(f"In-the-wild data have no split '{split}': they are for 'train' only.")
+    root = require_folder(Path(root), "put the npz and their images there")
+    paths = sorted(root.glob("*.npz"))
+    if not paths:
+        raise UserError(f"{root} holds no npz: put one a source there (insta.npz, ava.npz, ...).")
+    for path in paths:
+        yield from spin_npz.person_frames(_load(path), root, prefix=f"{path.stem}/")

@@ -129,7 +129,10 @@ def load_rows(path: Path) -> Rows:
 
 
 def person_frames(
-    rows: Rows, images: Path, keep: Callable[[str], bool] = lambda name: True
+    rows: Rows,
+    images: Path,
+    keep: Callable[[str], bool] = lambda name: True,
+    prefix: str = "",
 ) -> Iterator[PersonFrame]:
     """The rows as PersonFrames, keys like ``"train2014/COCO_train2014_000000000036/000002"``.
 
@@ -137,12 +140,13 @@ def person_frames(
         rows: an npz in arrays.
         images: the folder that ``imgname`` is relative to.
         keep: says for an ``imgname`` whether the row belongs to the split.
+        prefix: what keys begin with, where a set has several npz whose names could be alike.
     """
     for i, name in enumerate(rows.imgname):
         if not keep(name):
             continue
         yield PersonFrame(
-            key=f"{Path(name).with_suffix('').as_posix()}/{i:06d}",
+            key=f"{prefix}{Path(name).with_suffix('').as_posix()}/{i:06d}",
             image=images / name,
             center=rows.center[i].astype(np.float32),
             box_size=float(rows.box_size[i]),

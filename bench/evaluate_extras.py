@@ -1,0 +1,159 @@
+"""What an evaluation leaves beside its metrics: gallery, predictions, trace and timings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.infer import refine, sample
+from genhmr.body.smpl import SMPLJoints
+from genhmr.data.crops import IMAGE_MEAN, IMAGE_STD
+from genhmr.inference.predict import Prediction, sample_pose
+from genhmr.inference.timing import measure_aiti
+from genhmr.transformer.genhmr import GenHMR
+from genhmr.types import CropBatch
+
+Json = dict[str, Any]
+GALLERY_ROWS = 6
+TRACE_ITERATIONS = 10  # the paper's Figures 5 and 6 show ten
+
+
+class Extras:
+    """Gathers the headline setting's predictions of one set, and a gallery of a few images.
+
+    Nothing is chosen by its error: the gallery's images are spread evenly over the set.
+
+    Args:
+        count: images of the set.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._chosen = {i * count // GALLERY_ROWS for i in range(GALLERY_ROWS)}
+        self._gallery: list[Json] = []
+        self._predicted: list[Json] = []
+
+    def add(
+        self,
+        batch: CropBatch,
+        keys: np.ndarray,
+        points: Tensor,
+        sampled: Prediction,
+        path: list[Tensor],
+        cam: Tensor,
+        score: Callable[[Tensor, Tensor], dict[str, np.ndarray]],
+    ) -> None:
+        """Takes one batch.
+
+        Args:
+            batch: crops and truth.
+            keys: (B,) names of the records.
+            points: (B, 25, 3) the 2D detections.
+            sampled: what sampling gave.
+            path: poses (B, 24, 3, 3) before and after each refinement step.
+            cam: (B, 3) the last camera.
+            score: (pose, betas) -> errors.
+        """
+        self._predicted.append(
+            {
+                "key": keys.astype(str),
+                "pose": path[-1].cpu().numpy(),
+                "betas": sampled.betas.cpu().numpy(),
+            }
+        )
+        before, after = (score(pose, sampled.betas)["mpjpe"] for pose in (path[0], path[-1]))
+        mean, std = (torch.tensor(v).view(3, 1, 1) for v in (IMAGE_MEAN, IMAGE_STD))
+        for i, row in enumerate(batch.index.tolist()):
+            if row not in self._chosen:
+                continue
+            image = ((batch.images[i] * std + mean) * 255).round().clamp(0, 255)
+            self._gallery.append(
+                {
+                    "image": image.permute(1, 2, 0).to(torch.uint8).numpy(),
+                    "keypoints_2d": points[i].cpu().numpy(),
+                    "sampled_pose": path[0][i].cpu().numpy(),
+                    "sampled_betas": sampled.betas[i].cpu().numpy(),
+                    "sampled_cam": sampled.cam[i].cpu().numpy(),
+                    "refined_pose": path[-1][i].cpu().numpy(),
+                    "refined_betas": sampled.betas[i].cpu().numpy(),
+                    "refined_cam": cam[i].cpu().numpy(),
+                    "truth_pose": batch.pose[i].numpy(),
+                    "truth_betas": batch.betas[i].numpy(),
+                    "mpjpe": np.array([before[i], after[i]]),
+                }
+            )
+
+    def write(self, folder: Path, role: str) -> None:
+        """Writes ``gallery-<role>.npz`` and ``predictions-<role>.npz``, if anything came."""
+        if not self._predicted:
+            return
+        np.savez_compressed(
+            folder / f"gallery-{role}.npz",
+            **{name: np.stack([g[name] for g in self._gallery]) for name in self._gallery[0]},
+        )
+        # For `python -m bench score`: the same numbers, and those of every other protocol.
+        np.savez(
+            folder / f"predictions-{role}.npz",
+            **{
+                name: np.concatenate([p[name] for p in self._predicted])
+                for name in self._predicted[0]
+            },
+        )
+
+
+def write_trace(model: GenHMR, image: Tensor, out: Path) -> None:
+    """Masks and confidences of one image's sampling, (T, L) each."""
+    with torch.no_grad():
+        sampled = sample_pose(model, model.encode_image(image), TRACE_ITERATIONS)
+    np.savez_compressed(
+        out / "trace.npz",
+        masks=sampled.trace.masks[:, 0].cpu().numpy(),
+        confidences=sampled.trace.confidences[:, 0].cpu().numpy(),
+    )
+
+
+def write_timing(
+    job: Json, model: GenHMR, joints: SMPLJoints, batch: CropBatch, device: str, out: Path
+) -> None:
+    """AITI by stage on one image, and cumulative as the paper's Tables 2 and 3 print it."""
+    image, points = batch.images.to(device), batch.keypoints_2d.to(device)
+    default = job["settings"]["headline"]
+    with torch.no_grad():
+        features = model.encode_image(image)
+    start = sample(model, features, default, np.zeros(1, int), job["seed"])
+
+    def encode() -> None:
+        with torch.no_grad():
+            model.encode_image(image)
+
+    backbone, sampling, refinement = measure_aiti(
+        encode,
+        lambda t: sample_pose(model, features, t),
+        lambda p: refine(model, joints, start, points, default["refine"] | {"iters": p}),
+        repeats=job["timing"],
+        device=device,
+    )
+    fit = np.polynomial.Polynomial.fit
+    t_default = default["ugs"]["iters"]
+    line = fit(sampling.iterations, sampling.seconds, 1)
+    base = backbone + float(line(t_default))
+    aiti = {f"cosine-{t}/0": backbone + s for t, s in zip(sampling.iterations, sampling.seconds)}
+    aiti |= {f"refinement/{p}": base + s for p, s in zip(refinement.iterations, refinement.seconds)}
+    aiti["refinement/0"] = base
+    stages = {
+        name: {
+            "iterations": stage.iterations,
+            "seconds": stage.seconds,
+            "intercept_s": stage.line.intercept,
+            "per_iteration_s": stage.line.slope,
+            "per_iteration_interval_s": stage.line.slope_interval,
+        }
+        for name, stage in (("sampling", sampling), ("refinement", refinement))
+    }
+    timing = {"aiti": aiti, "backbone_s": backbone, "device": device, **stages}
+    (out / "timing.json").write_text(json.dumps(timing, indent=1, sort_keys=True) + "\n")

@@ -1,0 +1,82 @@
+"""The committed run of profile `open`, which every comparison shows beside the rerun.
+
+``python -m bench keep`` copies the numbers of a finished `open` run to ``results/open/``; the
+tables stage reads them back.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench.stage import whole_folder
+from genhmr.types import UserError
+
+Json = dict[str, Any]
+NUMBERS = "numbers.csv"
+_CELL = ["table", "row", "role", "metric"]
+
+
+def read_kept(folder: Path) -> pd.DataFrame | None:
+    """The numbers of the committed run, None where there is none.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    path = folder / NUMBERS
+    if not path.exists():
+        return None
+    try:
+        kept = pd.read_csv(path, dtype={"table": str}, keep_default_na=False, na_values=[""])
+        return kept.assign(role=kept["role"].fillna("")).set_index(_CELL)[["rerun", "n"]]
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{path} is damaged: restore results/open.") from error
+
+
+def attach(tidy: pd.DataFrame, kept: pd.DataFrame | None) -> pd.DataFrame:
+    """Adds ``open_run`` and ``open_n`` to a tidy frame; unchanged where nothing is kept.
+
+    Args:
+        tidy: see :func:`bench.tidy.build_table`.
+        kept: see :func:`read_kept`.
+    """
+    if kept is None:
+        return tidy
+    names = {"rerun": "open_run", "n": "open_n"}
+    joined = tidy.join(kept.rename(columns=names), on=_CELL)
+    return joined.assign(open_n=joined["open_n"].fillna(0).astype(int))
+
+
+def keep(job: Json, results: Path) -> Path:
+    """Copies the numbers of a finished `open` run to ``results/open``; returns that folder.
+
+    Args:
+        job: ``build/plan/tables.json``.
+        results: the results folder.
+
+    Raises:
+        UserError: another profile was planned, or the results are missing.
+    """
+    if job["profile"] != "open" or job["source"] != "open":
+        raise UserError(
+            f"profile {job['profile']} on {job['source']} data is planned: only a run of profile "
+            "open in the open world is kept (dvc exp run -S profile=open)."
+        )
+    target = results / "open"
+    sources = [results / name for name in (NUMBERS, "summary.json", "claims", "provenance")]
+    for path in sources:
+        if not path.exists():
+            raise UserError(f"{path} is missing: let `dvc repro` finish first.")
+    readme = (target / "README.md").read_text() if (target / "README.md").exists() else None
+    with whole_folder(target) as part:
+        for path in sources:
+            copy = shutil.copytree if path.is_dir() else shutil.copy
+            copy(path, part / path.name)
+        (part / "plan.json").write_text(json.dumps(job, indent=1, sort_keys=True) + "\n")
+        if readme is not None:
+            (part / "README.md").write_text(readme)
+    return target

@@ -1,0 +1,85 @@
+"""params.yaml: what it may hold, and how any YAML of the project is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from genhmr.types import UserError
+
+Json = dict[str, Any]
+
+# params.yaml, key by key: the type and, where there is one, the list of allowed values.
+SCHEDULES = ("cosine", "cosine_half", "linear", "cubic", "square_root")
+PARAMS: dict[str, tuple[type, tuple[Any, ...] | None]] = {
+    "profile": (str, None),
+    "seed": (int, None),
+    "seeds": (int, None),
+    "data.source": (str, ("open", "licensed")),
+    "ugs.iters": (int, None),
+    "ugs.schedule": (str, SCHEDULES),
+    "ugs.top_k": (int, None),
+    "ugs.temperature": (float, None),
+    "refine.iters": (int, None),
+    "refine.step_size": (float, None),
+    "refine.pose_weight": (float, None),
+    "refine.camera": (bool, None),
+    "detections.source": (str, ("simulated", "openpose")),
+    "device": (str, ("auto", "cpu", "cuda")),
+}
+POSITIVE = ("ugs.iters", "ugs.top_k", "ugs.temperature", "refine.step_size")
+NOT_NEGATIVE = ("seed", "seeds", "refine.iters", "refine.pose_weight")
+
+
+def read_yaml(path: Path) -> Json:
+    """Reads a YAML mapping.
+
+    Raises:
+        UserError: the file is missing, is not YAML or is not a mapping.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text())
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing: run from the root of the repository.") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not valid YAML: {str(error).splitlines()[-1]}.") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} must hold a mapping of names to values.")
+    return content
+
+
+def _flatten(tree: Json, prefix: str = "") -> Json:
+    flat: Json = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat.update(_flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def check_params(params: Json, where: str = "params.yaml") -> None:
+    """Refuses unknown keys, wrong types and impossible values, one sentence each.
+
+    Raises:
+        UserError: naming the key, what it holds and what it may hold.
+    """
+    flat = _flatten(params)
+    for key in sorted(set(flat) - set(PARAMS)):
+        raise UserError(f"{where}: unknown key '{key}'; the keys are {', '.join(PARAMS)}.")
+    for key, (kind, allowed) in PARAMS.items():
+        if key not in flat:
+            raise UserError(f"{where}: '{key}' is missing; add it as the shipped file has it.")
+        value = flat[key]
+        number = kind is float and isinstance(value, int) and not isinstance(value, bool)
+        wrong = not isinstance(value, kind) or (kind is int and isinstance(value, bool))
+        if wrong and not number:
+            raise UserError(f"{where}: '{key}' is {value!r}; it must be of type {kind.__name__}.")
+        if allowed and value not in allowed:
+            raise UserError(f"{where}: '{key}' is {value!r}; choose one of {', '.join(allowed)}.")
+        if key in POSITIVE and not value > 0:
+            raise UserError(f"{where}: '{key}' is {value!r}; it must be greater than 0.")
+        if key in NOT_NEGATIVE and not value >= 0:
+            raise UserError(f"{where}: '{key}' is {value!r}; it must not be negative.")

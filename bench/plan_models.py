@@ -1,0 +1,223 @@
+"""The models' part of the plan: how an entry of variants.yaml and a profile become a job."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bench.params import PARAMS, check_params
+from genhmr.types import UserError
+
+Json = dict[str, Any]
+
+REFERENCES = ("learned", "keypoints")
+# What a transformer of variants.yaml may say; what it leaves out is the base's.
+VARIES = ("tokenizer", "evaluation", "scales", "layers", "mask_tau", "gumbel", "losses", "train_on")
+# Trained as briefly as the variants are, for the tables that compare trainings.
+ABLATION = "ablation"
+SAME_AS_BASE = "the base itself, which is trained as long"
+SHIPPED = "datasets/open/weights"
+
+
+def pick(table: Json, name: str, what: str) -> Any:
+    """An entry of ``table``; UserError where there is none of that name."""
+    if name not in table:
+        raise UserError(
+            f"variants.yaml: unknown {what} '{name}'; known are {', '.join(map(str, table))}."
+        )
+    return table[name]
+
+
+def _scaled(value: int, divisor: int, what: str) -> int:
+    if value % divisor:
+        raise UserError(f"variants.yaml: {what} {value} cannot be divided by {divisor}.")
+    return value // divisor
+
+
+def tokenizer_job(name: str, entry: Json, profile: Json, params: Json) -> Json:
+    """Sizes of one tokenizer in the profile's scale, and how it is trained."""
+    scale, sizes = profile["scale"], profile["tokenizer"]
+    shipped = name == "base" and profile["weights"] == "shipped"
+    return {
+        "model": {
+            "num_tokens": _scaled(entry["tokens"], scale["tokens"], "tokens"),
+            "num_codes": _scaled(entry["codes"], scale["codes"], "codes"),
+            "code_dim": _scaled(entry["code_dim"], scale["code_dim"], "code_dim"),
+            "width": sizes["width"],
+        },
+        "train_on": entry["train_on"],
+        "train": {
+            "steps": sizes["steps"],
+            "batch_size": sizes["batch"],
+            "lr": sizes["lr"],
+            "num_vertices": sizes["vertices"],
+            "joint_noise": sizes["joint_noise"],
+        },
+        "weights": "datasets/open/weights/tokenizer.safetensors" if shipped else None,
+        "short": bool(sizes["short"]) and not shipped,
+        "bodies": "datasets/open/body" if params["data"]["source"] == "open" else "datasets/body",
+        "seed": params["seed"],
+        "device": params["device"],
+    }
+
+
+def settings(entry: Json, params: Json) -> Json:
+    """The inference settings of an evaluation, what they leave out taken from params.yaml.
+
+    Raises:
+        UserError: an unknown set or key, a value that params.yaml could not hold, or a step to
+            report that refinement does not reach.
+    """
+    resolved: Json = {}
+    for name, setting in entry["settings"].items():
+        for role in setting.get("sets", []):
+            if role not in entry["sets"]:
+                raise UserError(
+                    f"variants.yaml: setting '{name}' names the set '{role}', which its evaluation "
+                    f"does not have: {', '.join(entry['sets'])}."
+                )
+        for group in set(setting) - {"report", "sets"}:
+            for key in setting[group]:
+                if f"{group}.{key}" not in PARAMS:
+                    raise UserError(
+                        f"variants.yaml: setting '{name}' has the unknown key '{group}.{key}'."
+                    )
+        refine = params["refine"] | setting.get("refine", {})
+        merged = params | {"ugs": params["ugs"] | setting.get("ugs", {}), "refine": refine}
+        check_params(merged, f"variants.yaml: setting '{name}'")
+        if beyond := [step for step in setting.get("report", []) if step > refine["iters"]]:
+            raise UserError(
+                f"variants.yaml: setting '{name}' reports step {beyond[0]} and refines "
+                f"{refine['iters']} steps only."
+            )
+        resolved[name] = {
+            "ugs": merged["ugs"],
+            "refine": refine,
+            "report": setting.get("report", [refine["iters"]]),
+            "sets": setting.get("sets", entry["sets"]),
+        }
+    return resolved
+
+
+def check_guide(name: str, sizes: Json) -> None:
+    """Refuses a transformer whose reference points and losses contradict each other."""
+    if sizes["reference"] not in REFERENCES:
+        raise UserError(
+            f"variants.yaml: profile '{name}' has reference {sizes['reference']!r}; "
+            f"choose one of {', '.join(REFERENCES)}."
+        )
+    if sizes["reference"] == "keypoints" and not sizes["lifter"]:
+        raise UserError(
+            f"variants.yaml: profile '{name}' has reference keypoints and no lifter; give it "
+            "{width: 512, steps: 20000, batch: 128, weight: 0.1} or set reference to learned."
+        )
+    if sizes["reference"] == "learned" and sizes["heatmap_weight"]:
+        raise UserError(
+            f"variants.yaml: profile '{name}' has heatmap_weight {sizes['heatmap_weight']} and no "
+            "keypoints (reference: learned); set heatmap_weight to 0."
+        )
+
+
+def lifter_job(sizes: Json, tokenizer: Json, shipped: bool, common: Json) -> Json:
+    """The guide's lifter is trained once, on the motion that the base's tokenizer learns from."""
+    if sizes["reference"] == "learned":
+        return {"skip": "this profile learns its reference points and lifts nothing"}
+    return {
+        "width": sizes["lifter"]["width"],
+        "train": {key: sizes["lifter"][key] for key in ("steps", "batch")},
+        "train_on": tokenizer["train_on"],
+        "weights": f"{SHIPPED}/genhmr.safetensors" if shipped else None,
+        **common,
+    }
+
+
+def variant(name: str, variants: Json) -> Json:
+    """A transformer with what it leaves out taken from the base."""
+    base, own = variants["transformers"]["base"], variants["transformers"][name]
+    for key in set(own) - set(VARIES):
+        raise UserError(
+            f"variants.yaml: transformer '{name}' has the unknown key '{key}'; the keys are "
+            f"{', '.join(VARIES)}."
+        )
+    merged = {**base, **own}
+    for group in ("gumbel", "losses"):
+        for key in set(own.get(group, {})) - set(base[group]):
+            raise UserError(
+                f"variants.yaml: transformer '{name}' has the unknown key '{group}.{key}'; the "
+                f"keys are {', '.join(base[group])}."
+            )
+        merged[group] = base[group] | own.get(group, {})
+    return merged
+
+
+def seeds_of(name: str, profile: Json, params: Json) -> list[int]:
+    """The seeds that a transformer is trained with: several for the base, if asked for.
+
+    Raises:
+        UserError: more than one seed of weights that are shipped.
+    """
+    count = (params["seeds"] or profile["seeds"]) if name == "base" else 1
+    if count > 1 and profile["weights"] == "shipped":
+        raise UserError(
+            f"params.yaml: seeds is {count}, and profile '{params['profile']}' takes the shipped "
+            "base, of which there is one: choose profile open, which trains it."
+        )
+    return [params["seed"] + index for index in range(count)]
+
+
+def transformer_job(
+    name: str, entry: Json, profile: Json, params: Json, bodies: str
+) -> Json:
+    """Sizes of one transformer, its losses and how it is trained; ``entry`` is whole."""
+    sizes = profile["transformer"]
+    shipped = profile["weights"] == "shipped" and name == "base"
+    steps = sizes["steps" if name == "base" else "ablation_steps"]
+    return {
+        **{key: entry[key] for key in ("tokenizer", "mask_tau", "gumbel", "losses", "train_on")},
+        "model": {
+            "scales": entry["scales"],
+            "layers": entry["layers"],
+            **{key: sizes[key] for key in ("width", "heads", "points", "features", "reference")},
+            "lifter": (sizes["lifter"] or {}).get("width"),
+        },
+        "train": {
+            "steps": steps,
+            "lifted_weight": (sizes["lifter"] or {}).get("weight", 0),
+            **{
+                key: sizes[key]
+                for key in (
+                    "batch", "lr", "backbone_lr_scale", "geometry_scale", "expected_scale",
+                    "target_spread", "heatmap_weight",
+                )
+            },
+        },
+        "weights": f"{SHIPPED}/genhmr.safetensors" if shipped else None,
+        "short": bool(sizes["short"]) and not shipped,
+        "crop": profile["crops"]["size"],
+        "bodies": bodies,
+        "seeds": seeds_of(name, profile, params),
+        "device": params["device"],
+    }  # fmt: skip
+
+
+def left_out(variants: Json, profile: Json) -> dict[str, str]:
+    """Why a model of variants.yaml is not trained in this profile, by ``"transformer/<name>"``."""
+    reasons: dict[str, str] = {}
+    for kind, wanted in profile.get("only", {}).items():
+        known = variants[f"{kind}s"]
+        for name in wanted:
+            pick(known, name, kind)
+        for name in known:
+            if name not in wanted:
+                reasons[f"{kind}/{name}"] = "left out of this profile"
+    sizes = profile["transformer"]
+    same = sizes["ablation_steps"] == sizes["steps"] and profile["weights"] != "shipped"
+    if same and ABLATION in variants["transformers"]:
+        reasons[f"transformer/{ABLATION}"] = SAME_AS_BASE
+    for name, entry in variants["transformers"].items():
+        below = f"tokenizer/{entry['tokenizer']}"
+        if f"transformer/{name}" not in reasons and below in reasons:
+            raise UserError(
+                f"variants.yaml: profile leaves {below} out, on which transformer '{name}' "
+                "builds: name both under `only`, or neither."
+            )
+    return reasons

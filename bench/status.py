@@ -1,0 +1,111 @@
+"""The mean of a cell with its interval, and what may be concluded from it beside the paper's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import t as student
+
+from bench.intervals import bootstrap
+from bench.keys import clip_of, sequence_of
+
+Json = dict[str, Any]
+ROUNDING = 0.05  # half of the last digit of a printed error, millimetres
+METRICS = ("pa_mpjpe", "mpjpe", "mve")
+
+
+@dataclass(frozen=True)
+class Mean:
+    """What a rerun says of one cell.
+
+    Attributes:
+        rerun: mean over images and seeds; millimetres, or seconds of a time.
+        low, high: ends of its 95 % interval over sequences, and over seeds if there are several.
+        n: images or poses.
+        seeds: trainings.
+    """
+
+    rerun: float = float("nan")
+    low: float = float("nan")
+    high: float = float("nan")
+    n: int = 0
+    seeds: int = 0
+
+
+def mean_of(frame: pd.DataFrame | None, metric: str) -> Mean:
+    """Mean over images (and seeds) of a setting.
+
+    Args:
+        frame: columns ``key``, the metric, ``seed`` of an image model; None or empty where
+            nothing ran.
+        metric: a column.
+    """
+    if frame is None or frame.empty:
+        return Mean()
+    if "seed" in frame:
+        values = frame.pivot(index="key", columns="seed", values=metric)
+        group = sequence_of
+    else:
+        values, group = frame.set_index("key")[[metric]], clip_of
+    seeds = values.shape[1]
+    # A diverged image is NaN and must be seen: pandas would leave it out and still count it.
+    if values.isna().any(axis=None):
+        return Mean(n=len(values), seeds=seeds)
+    own = bootstrap(values.to_numpy(), np.array([group(key) for key in values.index]))
+    return Mean(own.mean, own.low, own.high, len(values), seeds)
+
+
+def seed_spreads(base: pd.DataFrame | None) -> dict[tuple[str, str], float]:
+    """How far the mean of one training lies from that of another, by set and metric.
+
+    Returns:
+        Half the width of the 95 % prediction interval of one further training, over the seeds of
+        the base's default setting: Student's t times the standard deviation. Empty for one seed.
+    """
+    if base is None or "seed" not in base or base["seed"].nunique() < 2:
+        return {}
+    own = base[base["setting"] == "default"]
+    means = own.groupby(["role", "seed"])[list(METRICS)].mean()
+    count = base["seed"].nunique()
+    width = student.ppf(0.975, count - 1) * np.sqrt(1 + 1 / count)
+    spread = means.groupby("role").std(ddof=1) * width
+    return {(role, metric): spread.loc[role, metric] for role in spread.index for metric in METRICS}
+
+
+def judge(job: Json, model: str, found: Mean, reported: float, spread: float | None) -> str:
+    """``not run``, ``not comparable: why``, ``reproduced`` or ``off``.
+
+    A number is reproduced where it differs from the reported one by no more than the paper's
+    rounding and what another seed changes (the test images are the same, so their sampling does
+    not count); nothing else counts as close.
+
+    Args:
+        job: ``build/plan/tables.json``.
+        model: "tokenizer/<name>" or "transformer/<name>".
+        found: the rerun's mean.
+        reported: the paper's number.
+        spread: see :func:`seed_spreads`; None where it was not measured.
+    """
+    if found.n == 0:
+        return "not run"
+    reasons = []
+    if job["source"] == "open":
+        reasons.append("open world")
+    elif model in job["shipped"]:
+        reasons.append("weights of the open world")
+    if set(job["scale"].values()) != {1}:
+        reasons.append("sizes scaled down")
+    if model in job["short"]:
+        reasons.append("training too short to rank")
+    if job["profile"] == "smoke":
+        reasons.append("smoke run")
+    if spread is None and not reasons:
+        reasons.append("no spread over seeds was measured")
+    if np.isnan(found.rerun):
+        reasons.append("an image diverged")
+    if reasons:
+        return f"not comparable: {', '.join(reasons)}"
+    return "reproduced" if abs(found.rerun - reported) <= ROUNDING + spread else "off"

@@ -1,0 +1,248 @@
+"""One tidy frame, a line a number of the paper: reported, rerun, how many images, what it means.
+
+Computed from per-image metrics (parquet) and timings (JSON); no model is loaded.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from bench.status import METRICS, Mean, judge, mean_of, seed_spreads
+from genhmr.types import UserError
+
+Json = dict[str, Any]
+
+REPORTED_NAMES = {
+    "h36m": "Human3.6M",
+    "coco": "COCO",
+    "3dpw": "3DPW",
+    "emdb": "EMDB",
+    "amass": "AMASS",
+    "moyo": "MOYO",
+    "itw": "in-the-wild sets",
+    "bedlam": "BEDLAM",
+}
+AITI = "aiti_s"
+# What a row of variants.yaml says beside the columns that identify the reported row.
+ROW_ONLY = ("transformer", "setting", "tokenizer", "step")
+
+
+@dataclass(frozen=True)
+class Rerun:
+    """What the evaluation stages measured.
+
+    Attributes:
+        images: by transformer, columns ``setting, step, role, seed, key, mpjpe, pa_mpjpe, mve``.
+        timings: by transformer, AITI in seconds by ``"setting/step"``.
+        poses: by tokenizer, columns ``role, key, mpjpe, pa_mpjpe, mve``.
+    """
+
+    images: dict[str, pd.DataFrame] = field(default_factory=dict)
+    timings: dict[str, dict[str, float]] = field(default_factory=dict)
+    poses: dict[str, pd.DataFrame] = field(default_factory=dict)
+
+
+def load_metrics(path: Path) -> pd.DataFrame:
+    """Reads per-image metrics.
+
+    Raises:
+        UserError: the file is missing or is not parquet.
+    """
+    try:
+        return pd.read_parquet(path)
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing: run the evaluation stage that writes it.") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is not a readable parquet file: rerun its stage.") from error
+
+
+def _read_timing(path: Path) -> dict[str, float]:
+    """AITI in seconds by ``"setting/step"``; UserError where the file is missing or damaged."""
+    try:
+        return json.loads(path.read_text())["aiti"]
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{path} is missing or damaged: run the evaluation stage.") from error
+
+
+def read_reported(path: Path) -> pd.DataFrame:
+    """The paper's numbers of one table; UserError where the file is missing or damaged."""
+    try:
+        return pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is missing or damaged: restore bench/reported.") from error
+
+
+def read_ledger(folder: Path) -> dict[str, dict[str, str]]:
+    """Title and stage of every table of the paper, by its two digits.
+
+    Raises:
+        UserError: ``ledger.yaml`` is missing or no YAML.
+    """
+    try:
+        return yaml.safe_load((folder / "ledger.yaml").read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f"{folder}/ledger.yaml is damaged: restore bench/reported.") from error
+
+
+def read_rerun(build: Path, variants: Json, job: Json) -> Rerun:
+    """Reads what the evaluation stages left; models that the profile leaves out are absent.
+
+    Args:
+        build: folder with ``evaluate/`` and ``evaluate-tokenizer/``.
+        variants: content of variants.yaml.
+        job: ``build/plan/tables.json``.
+
+    Raises:
+        UserError: a file is missing or damaged.
+    """
+    rerun = Rerun()
+    for name in variants["transformers"]:
+        if f"transformer/{name}" in job["skipped"]:
+            continue
+        folder = build / "evaluate" / name
+        rerun.images[name] = load_metrics(folder / "per_image.parquet")
+        evaluation = variants["evaluations"][variants["transformers"][name]["evaluation"]]
+        if "headline" in evaluation["settings"]:
+            rerun.timings[name] = _read_timing(folder / "timing.json")
+    for name in variants["tokenizers"]:
+        if f"tokenizer/{name}" not in job["skipped"]:
+            path = build / "evaluate-tokenizer" / name / "per_pose.parquet"
+            rerun.poses[name] = load_metrics(path)
+    return rerun
+
+
+def model_of(row: Json, spec: Json, job: Json) -> str:
+    """The model that a row of variants.yaml is rerun with, as ``"tokenizer/t48"``."""
+    if "tokenizer" in row:
+        return f"tokenizer/{row['tokenizer']}"
+    name = f"transformer/{row.get('transformer', spec.get('transformer'))}"
+    return job["same"].get(name, name)
+
+
+def key_columns(reported: pd.DataFrame) -> list[str]:
+    """The columns of a reported table that identify its rows."""
+    return [name for name in reported if not name.endswith((*METRICS, AITI))]
+
+
+def rerun_rows(number: str, spec: Json, reported: pd.DataFrame) -> list[Json | None]:
+    """For every reported row, the row of variants.yaml that reruns it, or None.
+
+    Raises:
+        UserError: variants.yaml names a row that the paper does not have, or one twice.
+    """
+    keys = key_columns(reported)
+    found: list[Json | None] = [None] * len(reported)
+    for row in spec["rows"]:
+        named = {name: value for name, value in row.items() if name not in ROW_ONLY}
+        unknown = set(named) - set(keys)
+        same = pd.Series(not unknown, index=reported.index)
+        for name in set(named) - unknown:
+            same &= reported[name] == named[name]
+        if same.sum() != 1 or found[int(same.to_numpy().argmax())] is not None:
+            raise UserError(
+                f"bench/reported/table{number}.csv has {same.sum()} rows with {named}, or "
+                "variants.yaml names it twice: one of each is needed."
+            )
+        found[int(same.to_numpy().argmax())] = row
+    return found
+
+
+def build_table(
+    number: str, spec: Json, datasets: Json, job: Json, reported: pd.DataFrame, rerun: Rerun
+) -> tuple[pd.DataFrame, list[str]]:
+    """The tidy frame of one table.
+
+    Args:
+        number: two digits, as in the file names.
+        spec: the table's entry in variants.yaml; ``{"rows": []}`` where nothing is rerun.
+        datasets: the ``datasets`` entry of variants.yaml.
+        job: ``build/plan/tables.json``.
+        reported: the paper's numbers.
+        rerun: the suite's.
+
+    Returns:
+        One line a number in the paper's order, ``table, row, role, dataset, stands_for, metric,
+        reported, rerun, low, high, n, seeds, status`` beside the columns that identify a row; and
+        their names. ``low`` and ``high`` are the ends of the rerun's 95 % interval.
+
+    Raises:
+        UserError: variants.yaml names a row that the paper does not have.
+    """
+    roles = {entry["kind"]: role for role, entry in datasets.items()}
+    keys = key_columns(reported)
+    rows = rerun_rows(number, spec, reported)
+    spreads = seed_spreads(rerun.images.get("base"))
+    lines = []
+    for own, paper in zip(rows, reported.to_dict("records")):
+        named = {key: paper[key] for key in keys}
+        for column in reported.columns.difference(keys, sort=False):
+            kind, _, metric = column.partition("_")
+            line = {
+                **named,
+                "table": number,
+                "row": ", ".join(f"{key}={value}" for key, value in named.items()),
+                "reported": float(paper[column]),
+            }
+            if column == AITI:
+                lines.append(line | _timing(own, spec, job, rerun))
+                continue
+            role = roles[kind]
+            found = Mean()
+            status = "not run"
+            if own is not None:
+                model = model_of(own, spec, job)
+                found = mean_of(samples(own, model, role, rerun), metric)
+                spread = spreads.get((role, metric))
+                status = judge(job, model, found, float(paper[column]), spread)
+            lines.append(
+                {
+                    **line,
+                    "role": role,
+                    "dataset": job["names"][role],
+                    "stands_for": REPORTED_NAMES[kind],
+                    "metric": metric,
+                    **asdict(found),
+                    "status": status,
+                }
+            )
+    return pd.DataFrame(lines), keys
+
+
+def samples(row: Json, model: str, role: str, rerun: Rerun) -> pd.DataFrame | None:
+    """The images or poses that a row averages over; None where its model did not run.
+
+    Args:
+        row: of variants.yaml.
+        model: see :func:`model_of`.
+        role: of the data set.
+        rerun: what was measured.
+    """
+    kind, _, name = model.partition("/")
+    frame = (rerun.poses if kind == "tokenizer" else rerun.images).get(name)
+    if frame is None:
+        return None
+    frame = frame[frame["role"] == role]
+    if kind == "tokenizer":
+        return frame
+    return frame[(frame["setting"] == row["setting"]) & (frame["step"] == row.get("step", 0))]
+
+
+def _timing(row: Json | None, spec: Json, job: Json, rerun: Rerun) -> Json:
+    value = None
+    if row is not None:
+        own = rerun.timings.get(model_of(row, spec, job).partition("/")[2], {})
+        value = own.get(f"{row['setting']}/{row.get('step', 0)}")
+    return {
+        "role": "",
+        "dataset": "this machine",
+        "stands_for": "RTX A5000",
+        "metric": "aiti",
+        **asdict(Mean(rerun=float("nan") if value is None else value, n=int(value is not None))),
+        "status": "not run" if value is None else "not comparable: other hardware",
+    }
