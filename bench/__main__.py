@@ -205,12 +205,24 @@ def claims() -> None:
 
 @cli.command()
 def figures() -> None:
-    """Draw the gallery and Figures 5, 6 and 7 of the paper from our own runs."""
+    """Draw the galleries and Figures 4 to 7 and 10 to 12 of the paper from our own runs."""
     from bench.figures import draw_figures
 
     job = _job("tables")
     with recorded(PROVENANCE, "figures", job):
         draw_figures(job, BUILD / "evaluate" / "base", RESULTS / "figures")
+
+
+@cli.command()
+def report() -> None:
+    """Write one page that shows what this run says, beside the paper."""
+    from bench.kept import NUMBERS
+    from bench.report import write_report
+
+    job, kept = _job("tables"), RESULTS / "open"
+    reference = kept if (kept / NUMBERS).exists() else None
+    with recorded(PROVENANCE, "report", job):
+        write_report(job, RESULTS, BUILD, RESULTS / "report", reference)
 
 
 @cli.command()

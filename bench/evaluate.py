@@ -79,8 +79,8 @@ def score_model(job: Json, trained: Json, build: Path, out: Path) -> None:
         build: folder of shards and models.
         out: folder of ``per_image.parquet`` (``setting, step, role, seed, key, mpjpe, pa_mpjpe,
             mve``; a setting that reports one step has step 0, seeds count from 0); of a model
-            with a setting ``headline`` also ``timing.json``, ``gallery-<role>.npz``,
-            ``predictions-<role>.npz`` (of that setting, first seed) and ``trace.npz``.
+            with a setting ``headline`` also ``timing.json``, ``trace.npz`` and, of that
+            setting and the first seed, ``gallery-``, ``failures-`` and ``predictions-<role>.npz``.
     """
     with whole_folder(out) as part:
         _score_into(part, job, trained, build)
@@ -126,16 +126,16 @@ def _score_into(part: Path, job: Json, trained: Json, build: Path) -> None:
                     if ugs not in samples:
                         samples[ugs] = sample(model, features, setting, rows, job["seed"])
                     sampled = samples[ugs]
-                    path, cam = [sampled.pose], sampled.cam
+                    path, cams = [sampled.pose], [sampled.cam]
                     if setting["refine"]["iters"]:
                         trace = refine(model, joints, sampled, points, setting["refine"])
-                        path, cam = list(trace.pose), trace.cam[-1]
+                        path, cams = list(trace.pose), list(trace.cam)
                     single = len(setting["report"]) == 1
                     for step in setting["report"]:
                         own = score(path[step], sampled.betas)
                         tables.append(_frame(names, 0 if single else step, seed, about, own))
                     if "headline" in names and seed == 0:
-                        extras.add(batch, keys, points, sampled, path, cam, score)
+                        extras.add(batch, keys, points, sampled, path, cams, score)
         extras.write(part, role)
         if "headline" in job["settings"] and role == next(iter(job["sets"])):
             first = next(iter(iterate_crops(shard, 1, job["crop"])))

@@ -21,13 +21,16 @@ from genhmr.types import CropBatch
 
 Json = dict[str, Any]
 GALLERY_ROWS = 6
+FAILURES = 6
+STEPS = (0, 1, 3, 5, 10, 20)  # of refinement; Figure 4 of the paper shows such a path
 TRACE_ITERATIONS = 10  # the paper's Figures 5 and 6 show ten
 
 
 class Extras:
-    """Gathers the headline setting's predictions of one set, and a gallery of a few images.
+    """Gathers the headline setting's predictions of one set, and pictures of a few images.
 
-    Nothing is chosen by its error: the gallery's images are spread evenly over the set.
+    The gallery's images are spread evenly over the set, none chosen by its error; the failures are
+    those with the largest.
 
     Args:
         count: images of the set.
@@ -36,6 +39,7 @@ class Extras:
     def __init__(self, count: int) -> None:
         self._chosen = {i * count // GALLERY_ROWS for i in range(GALLERY_ROWS)}
         self._gallery: list[Json] = []
+        self._worst: list[Json] = []
         self._predicted: list[Json] = []
 
     def add(
@@ -45,7 +49,7 @@ class Extras:
         points: Tensor,
         sampled: Prediction,
         path: list[Tensor],
-        cam: Tensor,
+        cams: list[Tensor],
         score: Callable[[Tensor, Tensor], dict[str, np.ndarray]],
     ) -> None:
         """Takes one batch.
@@ -56,7 +60,7 @@ class Extras:
             points: (B, 25, 3) the 2D detections.
             sampled: what sampling gave.
             path: poses (B, 24, 3, 3) before and after each refinement step.
-            cam: (B, 3) the last camera.
+            cams: (B, 3) cameras likewise.
             score: (pose, betas) -> errors.
         """
         self._predicted.append(
@@ -66,36 +70,46 @@ class Extras:
                 "betas": sampled.betas.cpu().numpy(),
             }
         )
-        before, after = (score(pose, sampled.betas)["mpjpe"] for pose in (path[0], path[-1]))
+        steps = [step for step in STEPS if step < len(path)]
+        if steps[-1] != len(path) - 1:
+            steps.append(len(path) - 1)
+        last = score(path[-1], sampled.betas)["mpjpe"]
+        floor = min((entry["mpjpe"][-1] for entry in self._worst), default=0.0)
+        full = len(self._worst) == FAILURES
+        bad = {int(i) for i in np.argsort(-last)[:FAILURES] if not full or last[i] > floor}
+        good = {i for i, row in enumerate(batch.index.tolist()) if row in self._chosen}
+        if not bad and not good:
+            return
+        errors = np.stack([score(path[step], sampled.betas)["mpjpe"] for step in steps], 1)
         mean, std = (torch.tensor(v).view(3, 1, 1) for v in (IMAGE_MEAN, IMAGE_STD))
-        for i, row in enumerate(batch.index.tolist()):
-            if row not in self._chosen:
-                continue
+        for i in sorted(bad | good):
             image = ((batch.images[i] * std + mean) * 255).round().clamp(0, 255)
-            self._gallery.append(
-                {
-                    "image": image.permute(1, 2, 0).to(torch.uint8).numpy(),
-                    "keypoints_2d": points[i].cpu().numpy(),
-                    "sampled_pose": path[0][i].cpu().numpy(),
-                    "sampled_betas": sampled.betas[i].cpu().numpy(),
-                    "sampled_cam": sampled.cam[i].cpu().numpy(),
-                    "refined_pose": path[-1][i].cpu().numpy(),
-                    "refined_betas": sampled.betas[i].cpu().numpy(),
-                    "refined_cam": cam[i].cpu().numpy(),
-                    "truth_pose": batch.pose[i].numpy(),
-                    "truth_betas": batch.betas[i].numpy(),
-                    "mpjpe": np.array([before[i], after[i]]),
-                }
-            )
+            entry = {
+                "image": image.permute(1, 2, 0).to(torch.uint8).numpy(),
+                "keypoints_2d": points[i].cpu().numpy(),
+                "betas": sampled.betas[i].cpu().numpy(),
+                "step": np.array(steps),
+                "pose": np.stack([path[step][i].cpu().numpy() for step in steps]),
+                "cam": np.stack([cams[step][i].cpu().numpy() for step in steps]),
+                "mpjpe": errors[i],
+                "truth_pose": batch.pose[i].numpy(),
+                "truth_betas": batch.betas[i].numpy(),
+            }
+            if i in good:
+                self._gallery.append(entry)
+            if i in bad:
+                self._worst.append(entry)
+        self._worst = sorted(self._worst, key=lambda entry: -entry["mpjpe"][-1])[:FAILURES]
 
     def write(self, folder: Path, role: str) -> None:
-        """Writes ``gallery-<role>.npz`` and ``predictions-<role>.npz``, if anything came."""
+        """Writes ``gallery-``, ``failures-`` and ``predictions-<role>.npz``, if anything came."""
         if not self._predicted:
             return
-        np.savez_compressed(
-            folder / f"gallery-{role}.npz",
-            **{name: np.stack([g[name] for g in self._gallery]) for name in self._gallery[0]},
-        )
+        for name, entries in (("gallery", self._gallery), ("failures", self._worst)):
+            np.savez_compressed(
+                folder / f"{name}-{role}.npz",
+                **{field: np.stack([entry[field] for entry in entries]) for field in entries[0]},
+            )
         # For `python -m bench score`: the same numbers, and those of every other protocol.
         np.savez(
             folder / f"predictions-{role}.npz",

@@ -67,7 +67,8 @@ def keep(job: Json, results: Path) -> Path:
             "open in the open world is kept (dvc exp run -S profile=open)."
         )
     target = results / "open"
-    sources = [results / name for name in (NUMBERS, "summary.json", "claims", "provenance")]
+    wanted = (NUMBERS, "summary.json", "compare", "claims", "provenance")
+    sources = [results / name for name in wanted]
     for path in sources:
         if not path.exists():
             raise UserError(f"{path} is missing: let `dvc repro` finish first.")

@@ -53,7 +53,7 @@ def checkout(tmp_path_factory):
         outs += [f"build/evaluate/{name}" for name in variants["transformers"]]
         outs += ["build/models/backbone", "build/models/lifter"]
         outs += ["results/tables", "results/compare"]
-        outs += ["results/figures", "results/claims"]
+        outs += ["results/figures", "results/claims", "results/report"]
         for out in outs:
             Path(out).mkdir(parents=True)
             (Path(out) / "made.txt").write_text(out)

@@ -92,7 +92,7 @@ def run(tmp_path_factory):
         for name in variants["transformers"]:
             commands += [["train-transformer", name], ["evaluate", name]]
         commands += [["tables"], ["figures"]]
-        commands += [["claims"]]
+        commands += [["claims"], ["report"]]
         for command in commands:
             result = CliRunner().invoke(cli, command, catch_exceptions=False)
             assert result.exit_code == 0, (command, result.output)
@@ -205,9 +205,28 @@ def test_tables_and_pictures_are_there(run):
         assert ran["status"].str.contains("smoke run").all()
     names = {p.name for p in (run / "results" / "figures").iterdir()}
     galleries = {f"gallery-{s}.png" for s in ("open-lab", "open-wild", "open-extreme")}
-    assert names == galleries | {"figure05.png", "figure06.png", "figure07.png"}
+    assert names == galleries | {f"figure{n:02d}.png" for n in (4, 5, 6, 7, 10, 11, 12)}
     summary = json.loads((run / "results" / "summary.json").read_text())
     assert set(summary["base"]) == {"open-lab", "open-wild", "open-extreme"}
+
+
+def test_failures_are_the_largest_errors_and_the_gallery_is_not_chosen(run):
+    folder = run / "build" / "evaluate" / "base"
+    frame = pd.read_parquet(folder / "per_image.parquet")
+    own = frame[(frame["setting"] == "headline") & (frame["role"] == "wild")]["mpjpe"]
+    with np.load(folder / "failures-wild.npz") as failures, np.load(
+        folder / "gallery-wild.npz"
+    ) as gallery:
+        worst = failures["mpjpe"][:, -1]
+        np.testing.assert_allclose(worst, np.sort(own)[::-1][: len(worst)], rtol=1e-6)
+        assert gallery["step"][0].tolist() == [0, 1, 3, 5, 10]
+        assert gallery["pose"].shape[1:] == (5, 24, 3, 3) and len(gallery["image"]) == 4
+
+
+def test_the_report_shows_what_ran(run):
+    page = (run / "results" / "report" / "index.html").read_text()
+    assert page.count("<details") >= 16 and "<svg" in page and "smoke" in page
+    assert "not 3DPW" in page or "no number of 3DPW" in page or "open world" in page
 
 
 def test_a_second_run_gives_the_same_bytes(run):

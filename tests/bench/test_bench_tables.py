@@ -211,7 +211,7 @@ def test_a_kept_open_run_is_the_third_column(variants, job, build, tmp_path, mon
     write_tables(variants, job, build, reported, out)
     assert "open_run" not in pd.read_csv(out / "compare" / "table04.csv")
     for name in ("claims", "provenance"):
-        (out / name).mkdir()
+        (out / name).mkdir(exist_ok=True)
     with pytest.raises(UserError, match="profile mini on open data is planned: only a run of"):
         keep(job, out)
     assert not (out / "open").exists()

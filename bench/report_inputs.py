@@ -1,0 +1,176 @@
+"""What a finished run left, read and checked: all that the report shows, and no model."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bench.report_readers import (
+    JUDGED,
+    NUMBERS,
+    PLACE,
+    RANKED,
+    SCORED,
+    read,
+    read_comparison,
+    read_csv,
+    read_history,
+    read_images,
+    read_masked,
+    read_record,
+    read_summary,
+    read_timing,
+)
+from bench.tidy import read_ledger
+from genhmr.types import UserError
+
+Json = dict[str, Any]
+
+REPORTED = Path(__file__).with_name("reported")
+BASE = "transformer/base"
+# The report's own record is of the report before this one: reading it would change the page.
+_OWN_RECORD = "report.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        job: ``build/plan/tables.json``.
+        ledger: title and stage of every table of the paper, by its two digits.
+        summary: ``summary.json``.
+        tables: ``compare/tableNN.csv`` by number; ``open_run`` is filled from the reference.
+        claims: ``claims/claims.csv``.
+        ranking: ``claims/ranking.csv``.
+        records: of ``provenance/``, by the name of the file.
+        images: per-image metrics of the base, None where it was left out.
+        timing: of the base, None where it was left out.
+        masked: (T,) share of [MASK] tokens at the start of every iteration, or None.
+        histories: what the trainings logged, by ``"transformer/base"``, further seeds by
+            ``"transformer/base/seed-1"``; none of shipped weights.
+        scores: ``scores/<name>/summary.csv`` by name.
+        pictures: of ``figures/``, by the name of the file without its ending.
+        reference: ``summary.json`` of the committed run of profile open, or None.
+    """
+
+    job: Json
+    ledger: dict[str, Json]
+    summary: Json
+    tables: dict[str, pd.DataFrame]
+    claims: pd.DataFrame
+    ranking: pd.DataFrame
+    records: dict[str, Json]
+    images: pd.DataFrame | None
+    timing: Json | None
+    masked: np.ndarray | None
+    histories: dict[str, pd.DataFrame]
+    scores: dict[str, pd.DataFrame]
+    pictures: dict[str, Path]
+    reference: Json | None
+
+
+def read_run(job: Json, results: Path, build: Path, reference: Path | None = None) -> Run:
+    """Reads everything that the report shows.
+
+    Args:
+        job: ``build/plan/tables.json``.
+        results: folder of the results.
+        build: folder of the evaluations and models.
+        reference: results folder of the committed run of profile open, laid out as ``results``.
+
+    Raises:
+        UserError: a file is missing or damaged; the sentence names it and its stage.
+    """
+    ledger = read_ledger(REPORTED)
+    summary = read(results / "summary.json", read_summary, "tables")
+    tables = {number: _compared(results, number, "tables") for number in ledger}
+    beside = None
+    if reference is not None:
+        beside = read(reference / "summary.json", read_summary, None)
+        for number, table in tables.items():
+            if "open_run" not in table:
+                tables[number] = _with_reference(table, _compared(reference, number, None))
+    images = timing = masked = None
+    if BASE not in job.get("skipped", {}):
+        base = build / "evaluate" / "base"
+        images = read(base / "per_image.parquet", read_images, "evaluate base")
+        _check_same_run(results / "summary.json", summary, images, job)
+        timing = read(base / "timing.json", read_timing, "evaluate base")
+        masked = read(base / "trace.npz", read_masked, "evaluate base")
+    judged = results / "claims"
+    return Run(
+        job=job,
+        ledger=ledger,
+        summary=summary,
+        tables=tables,
+        claims=read(judged / "claims.csv", read_csv(JUDGED, ()), "claims"),
+        ranking=read(judged / "ranking.csv", read_csv(RANKED, NUMBERS), "claims"),
+        records={
+            path.stem: read(path, read_record, _command(path.stem))
+            for path in sorted((results / "provenance").glob("*.json"))
+            if path.name != _OWN_RECORD
+        },
+        images=images,
+        timing=timing,
+        masked=masked,
+        histories=_histories(build / "models"),
+        scores={
+            path.parent.name: read(path, read_csv(SCORED, NUMBERS), "score")
+            for path in sorted((results / "scores").glob("*/summary.csv"))
+        },
+        pictures={path.stem: path for path in sorted((results / "figures").glob("*.png"))},
+        reference=beside,
+    )
+
+
+def _compared(results: Path, number: str, stage: str | None) -> pd.DataFrame:
+    return read(results / "compare" / f"table{number}.csv", read_comparison, stage)
+
+
+def _with_reference(table: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+    """``table`` with the reference's reruns as ``open_run``."""
+    known = other.set_index(PLACE)["rerun"]
+    places = pd.MultiIndex.from_frame(table[PLACE])
+    return table.assign(open_run=known.reindex(places).to_numpy())
+
+
+def _check_same_run(path: Path, summary: Json, images: pd.DataFrame, job: Json) -> None:
+    """Means in one file and images in another are shown side by side: they must belong together.
+
+    Raises:
+        UserError: they do not.
+    """
+    means = images.groupby(["role", "setting"])["mpjpe"].mean(skipna=False)
+    for role, name in job["names"].items():
+        for setting, entry in summary.get("base", {}).get(name, {}).items():
+            own = float(means.get((role, setting), math.nan))
+            told = float(entry["mpjpe"])
+            if abs(own - told) > 0.02 or math.isnan(own) != math.isnan(told):
+                raise UserError(
+                    f"{path} is of another run than build/evaluate/base: run "
+                    "`python -m bench tables` again."
+                )
+
+
+def _command(record: str) -> str:
+    """The command that wrote ``<stage>[-<name>].json``: stages have dashes in their names too."""
+    stages = ("evaluate-tokenizer", "train-tokenizer", "train-transformer", "evaluate", "data")
+    stage = next((stage for stage in stages if record.startswith(f"{stage}-")), record)
+    return f"{stage} {record[len(stage) + 1 :]}".strip()
+
+
+def _histories(models: Path) -> dict[str, pd.DataFrame]:
+    """By model; those that logged nothing are left out."""
+    commands = {"backbone": "pretrain"}
+    found = {}
+    for path in sorted(models.rglob("history.json")):
+        kind, *name = path.parent.relative_to(models).parts
+        stage = " ".join([commands.get(kind, f"train-{kind}"), *name[:1]])
+        found["/".join([kind, *name])] = read(path, read_history, stage)
+    return {name: frame for name, frame in found.items() if len(frame)}
