@@ -91,7 +91,7 @@ def refine_pose(
     keypoints_2d: Tensor,
     steps: int = 10,
     step_size: float = 0.05,
-    pose_weight: float = 0.003,
+    pose_weight: float = 0.1,
     refine_camera: bool = True,
     camera_step_size: float = 0.05,
     optimiser: str = "adam",
