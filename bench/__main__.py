@@ -17,6 +17,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import json
 import shutil
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ SHARED = ("pretrain", "train-lifter", "train-transformer")
 BUILD = Path("build")
 RESULTS = Path("results")
 PROVENANCE = RESULTS / "provenance"
+SKIPPED = "skipped.json"
 
 
 class Bench(click.Group):
@@ -60,17 +62,26 @@ def _job(kind: str, name: str | None = None) -> dict[str, Any]:
     return json.loads(path.read_text())
 
 
-def _left_out(job: dict[str, Any], out: Path) -> bool:
-    """Leaves a note in place of a model that this profile does without; True if it does.
+def _left_out(job: dict[str, Any], out: Path, record: str, inputs: Iterable[Path] = ()) -> bool:
+    """Leaves a note in place of what this run does without; True if it does.
 
     Here rather than in the stages: most of them take seconds to import torch.
+
+    Args:
+        job: it is left out where it says ``skip``.
+        out: of the stage.
+        record: name of its provenance; one of an earlier run is removed.
+        inputs: outputs of earlier stages; it is left out too where one of them was.
     """
-    if "skip" not in job:
+    notes = [folder / SKIPPED for folder in inputs if (folder / SKIPPED).exists()]
+    if "skip" not in job and not notes:
         return False
+    reason = job.get("skip") or json.loads(notes[0].read_text())["skip"]
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
-    (out / "skipped.json").write_text(json.dumps(job) + "\n")
-    click.echo(f"{out}: {job['skip']}")
+    (out / SKIPPED).write_text(json.dumps({"skip": reason}) + "\n")
+    (PROVENANCE / f"{record}.json").unlink(missing_ok=True)
+    click.echo(f"{out}: {reason}")
     return True
 
 
@@ -102,9 +113,15 @@ def plan(profile: str | None, gpu: bool) -> None:
 @click.argument("role")
 def data(role: str) -> None:
     """Prepare one data set: generate it (open world) and write its shards."""
+    job = _job("data", role)
+    if job["optional"] and not Path(job["raw"]).is_dir() and _left_out(
+        {"skip": f"{job['raw']} is missing, and only some variants are trained on {job['name']}"},
+        BUILD / "data" / role,
+        f"data-{role}",
+    ):
+        return
     from bench.data import prepare
 
-    job = _job("data", role)
     with recorded(PROVENANCE, "data", job, role):
         prepare(job, BUILD / "data" / role)
 
@@ -123,7 +140,7 @@ def pretrain() -> None:
 def train_lifter() -> None:
     """Train the lifter that the models' guides start with, or take the shipped one."""
     job, out = _job("lifter", "base"), BUILD / "models" / "lifter"
-    if _left_out(job, out):
+    if _left_out(job, out, "train-lifter"):
         return
     from bench.lifter import make_lifter
 
@@ -136,7 +153,7 @@ def train_lifter() -> None:
 def train_tokenizer(name: str) -> None:
     """Train one pose tokenizer, or export the shipped one."""
     job, out = _job("tokenizer", name), BUILD / "models" / "tokenizer" / name
-    if _left_out(job, out):
+    if _left_out(job, out, f"train-tokenizer-{name}"):
         return
     from bench.tokenizers import make_tokenizer
 
@@ -149,7 +166,8 @@ def train_tokenizer(name: str) -> None:
 def train_transformer(name: str) -> None:
     """Train one image-conditioned masked transformer, or export the shipped one."""
     job, out = _job("transformer", name), BUILD / "models" / "transformer" / name
-    if _left_out(job, out):
+    if _left_out(job, out, f"train-transformer-{name}",
+                 (BUILD / "data" / role for role in job.get("train_on", ()))):  # fmt: skip
         return
     from bench.models import make_transformer
 
@@ -162,7 +180,7 @@ def train_transformer(name: str) -> None:
 def evaluate_tokenizer(name: str) -> None:
     """Score one tokenizer's reconstruction, pose by pose."""
     job, out = _job("evaluate-tokenizer", name), BUILD / "evaluate-tokenizer" / name
-    if _left_out(job, out):
+    if _left_out(job, out, f"evaluate-tokenizer-{name}"):
         return
     from bench.tokenizers import score_tokenizer
 
@@ -175,7 +193,7 @@ def evaluate_tokenizer(name: str) -> None:
 def evaluate(name: str) -> None:
     """Score one trained model under all its inference settings, image by image."""
     job, out = _job("evaluate", name), BUILD / "evaluate" / name
-    if _left_out(job, out):
+    if _left_out(job, out, f"evaluate-{name}", [BUILD / "models" / "transformer" / name]):
         return
     from bench.evaluate import score_model
 

@@ -274,11 +274,16 @@ class Samples:
         values: one number an image or pose, its name as the index.
         sequences: the sequence of each, with the same index.
         training: how the model was trained, in a few words; only equals are compared.
+        model: whose numbers they are.
+        spread: how far the difference of two trainings of one configuration may lie from zero
+            (95 %, over seeds); None where it was not measured.
     """
 
     values: pd.Series
     sequences: pd.Series
     training: str = ""
+    model: str = ""
+    spread: float | None = None
 
 
 # The samples of a cell; or why there are none.
@@ -291,6 +296,8 @@ def judge_rerun(
     """What a rerun says, at 95 %: paired over the images, whole sequences drawn.
 
     Of a claimed size only the direction is judged: millimetres do not carry over between worlds.
+    Two models that were trained apart differ by their seeds too: a difference between them counts
+    only where it exceeds what seeds alone change, and is undecided where that was not measured.
 
     Args:
         comparison: one part of a claim.
@@ -304,11 +311,13 @@ def judge_rerun(
     """
     total: pd.Series | None = None
     first: Samples | None = None
+    models: set[str] = set()
     for weight, cell in comparison.terms:
         found = measured(cell)
         if isinstance(found, str):
             return Answer(NOT_RUN, found)
         first, values = first or found, found.values
+        models.add(found.model)
         if found.training != first.training:
             return Answer(NOT_RUN, f"{first.training} here and {found.training} there")
         if total is not None and not values.index.equals(total.index):
@@ -317,12 +326,19 @@ def judge_rerun(
                 "evaluation stages."
             )
         total = weight * values if total is None else total + weight * values
+    if len(models) == 1 and not total.any():
+        return Answer(NOT_RUN, f"{comparison.label}: both sides are the same numbers of one model")
     sequences = first.sequences.to_numpy()
     mean, means, unit = bootstrap_means(total.to_numpy(), sequences, seed, _DRAWS)
     low, high = np.percentile(means, [2.5, 97.5])
     shown = (
         f"{comparison.label}: {mean:+.2f} [{low:+.2f}, {high:+.2f}] over {unit}, n = {len(total)}"
     )
+    if len(models) > 1:
+        if first.spread is None:
+            return Answer(UNDECIDED, f"{shown}; one training each, and no spread over seeds")
+        if abs(mean) <= first.spread:
+            return Answer(UNDECIDED, f"{shown}; seeds alone change {first.spread:.2f}")
     if high < 0:
         return Answer(SUPPORTED, shown)
     surely_above = np.percentile(means, 2.5 / parts) > 0

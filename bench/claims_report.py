@@ -28,7 +28,7 @@ from bench.claims import (
 )
 from bench.keys import clip_of, sequence_of
 from bench.stage import whole_folder
-from bench.status import METRICS
+from bench.status import METRICS, seed_spreads
 from bench.tidy import ROW_ONLY, Rerun, model_of, read_rerun, samples
 
 Json = dict[str, Any]
@@ -46,6 +46,7 @@ def rerun_samples(variants: Json, job: Json, rerun: Rerun) -> Measured:
         A function of a cell; it returns words where the cell has no rerun that may rank.
     """
     roles = {entry["kind"]: role for role, entry in variants["datasets"].items()}
+    spreads = seed_spreads(rerun.images.get("base"), pairs=True)
 
     def measured(cell: Cell) -> Samples | str:
         kind, _, metric = cell.column.partition("_")
@@ -70,7 +71,8 @@ def rerun_samples(variants: Json, job: Json, rerun: Rerun) -> Measured:
         sequences = pd.Series([group(key) for key in values.index], index=values.index)
         steps = job["steps"].get(model)
         training = "shipped weights" if model in job["shipped"] else f"{steps} training steps"
-        return Samples(values, sequences, training)
+        spread = None if "tokenizer" in row else spreads.get((role, metric))
+        return Samples(values, sequences, training, model, spread)
 
     return measured
 

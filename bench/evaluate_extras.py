@@ -26,6 +26,11 @@ STEPS = (0, 1, 3, 5, 10, 20)  # of refinement; Figure 4 of the paper shows such 
 TRACE_ITERATIONS = 10  # the paper's Figures 5 and 6 show ten
 
 
+def _badness(entry: Json) -> float:
+    """The error after the last step; a diverged image is the worst of all."""
+    return float(np.nan_to_num(entry["mpjpe"][-1], nan=np.inf))
+
+
 class Extras:
     """Gathers the headline setting's predictions of one set, and pictures of a few images.
 
@@ -73,8 +78,8 @@ class Extras:
         steps = [step for step in STEPS if step < len(path)]
         if steps[-1] != len(path) - 1:
             steps.append(len(path) - 1)
-        last = score(path[-1], sampled.betas)["mpjpe"]
-        floor = min((entry["mpjpe"][-1] for entry in self._worst), default=0.0)
+        last = np.nan_to_num(score(path[-1], sampled.betas)["mpjpe"], nan=np.inf)
+        floor = min((_badness(entry) for entry in self._worst), default=0.0)
         full = len(self._worst) == FAILURES
         bad = {int(i) for i in np.argsort(-last)[:FAILURES] if not full or last[i] > floor}
         good = {i for i, row in enumerate(batch.index.tolist()) if row in self._chosen}
@@ -99,7 +104,7 @@ class Extras:
                 self._gallery.append(entry)
             if i in bad:
                 self._worst.append(entry)
-        self._worst = sorted(self._worst, key=lambda entry: -entry["mpjpe"][-1])[:FAILURES]
+        self._worst = sorted(self._worst, key=_badness, reverse=True)[:FAILURES]
 
     def write(self, folder: Path, role: str) -> None:
         """Writes ``gallery-``, ``failures-`` and ``predictions-<role>.npz``, if anything came."""

@@ -10,6 +10,7 @@ import yaml
 
 from bench.claims import Cell, Ledger
 from bench.claims_report import rerun_samples
+from bench.status import METRICS
 from bench.tables_latex import METRIC_NAMES
 from bench.tidy import REPORTED_NAMES, key_columns, model_of, read_rerun
 from genhmr.data.digest import sha256_of
@@ -53,7 +54,7 @@ def find_cell(place: str, variants: Json, ledger: Ledger) -> tuple[Cell, Json]:
             kinds[name] = entry["kind"]
     column = f"{kinds.get(dataset.lower())}_{metric.lower().replace('-', '_')}"
     if column not in reported:
-        told = [c.replace("_", ":", 1) for c in reported if c not in key_columns(reported)]
+        told = [c.replace("_", ":", 1) for c in reported if c.endswith(METRICS)]
         raise UserError(
             f"table {int(number)} has no {dataset} {metric}; its columns are {', '.join(told)}."
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
 import matplotlib
 
 matplotlib.use("Agg")
@@ -18,7 +19,7 @@ from genhmr.body.camera import FOCAL_LENGTH, IMAGE_SIZE, cam_to_translation
 from genhmr.body.smpl import SMPL
 from genhmr.world.render import Light, Mesh, draw
 
-TILE = 192  # pixels of one picture of the gallery; a multiple of the crop
+TILE = 192  # pixels of one picture of the gallery
 GROUND_TRUTH, PREDICTION = (0.35, 0.62, 0.38), (0.85, 0.55, 0.35)  # linear RGB of the bodies
 SAVE = {"dpi": 110, "metadata": {"Software": None}, "bbox_inches": "tight"}
 
@@ -77,7 +78,8 @@ def _side_view(vertices: np.ndarray) -> np.ndarray:
 def _picture(entry: dict[str, np.ndarray], column: str | int, body: SMPL) -> np.ndarray:
     """One tile: the image, a prediction over it (a step of refinement), or a side view."""
     small = entry["image"].astype(np.float32) / 255
-    image = np.kron(small, np.ones((TILE // len(small), TILE // len(small), 1), np.float32))
+    enlarge = cv2.INTER_NEAREST if len(small) < TILE else cv2.INTER_AREA
+    image = cv2.resize(small, (TILE, TILE), interpolation=enlarge)
     if column in ("image", "2D detections"):
         return image
     truth = column == "truth, side"

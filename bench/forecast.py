@@ -105,7 +105,8 @@ def _work(jobs: dict[str, Json], reference: dict[str, Json], gpu: bool) -> Itera
                 tokenizer = jobs[f"tokenizer/{job['tokenizer']}.json"]["model"]
                 usual = reference["tokenizer/base.json"]["model"]
                 work = vit + head_operations(job["model"], tokenizer)
-                then = old_vit + head_operations(reference[name]["model"], usual)
+                measured = reference["transformer/base.json"]["model"]
+                then = old_vit + head_operations(measured, usual)
                 steps = own["steps"] * len(job["seeds"])
                 seconds += train(kind, work, then, own["batch"], 32, steps)
         elif kind == "evaluate":

@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench.provenance import job_digest
 from bench.stage import whole_folder
 from genhmr.types import UserError
 
@@ -72,6 +73,13 @@ def keep(job: Json, results: Path) -> Path:
     for path in sources:
         if not path.exists():
             raise UserError(f"{path} is missing: let `dvc repro` finish first.")
+    for stage in ("tables", "claims"):
+        record = json.loads((results / "provenance" / f"{stage}.json").read_text())
+        if record["job_sha256"] != job_digest(job):
+            raise UserError(
+                f"{results} was written by another plan than build/plan: let `dvc repro` finish "
+                "first."
+            )
     readme = (target / "README.md").read_text() if (target / "README.md").exists() else None
     with whole_folder(target) as part:
         for path in sources:

@@ -29,7 +29,13 @@ from bench.plan_models import (
 
 Json = dict[str, Any]
 
-def _data_job(role: str, entry: Json, profile: Json, params: Json) -> Json:
+# What the paper's tables are made with wherever they do not vary it.
+PAPER_INFERENCE = {
+    "ugs": {"iters": 5, "schedule": "cosine", "top_k": 1, "temperature": 1.0},
+    "refine": {"iters": 10},
+}
+
+def _data_job(role: str, entry: Json, profile: Json, params: Json, needed: bool) -> Json:
     source = params["data"]["source"]
     raw = entry["open"] if source == "open" else entry["kind"]
     motion = entry["kind"] in ("amass", "moyo")
@@ -52,6 +58,8 @@ def _data_job(role: str, entry: Json, profile: Json, params: Json) -> Json:
         "generate": profile["clips"][role] if motion else counts,
         "frame": profile["crops"]["frame"],
         "stored": profile["crops"]["stored"],
+        # Sets that only some variants are trained on: without them the rest can still run.
+        "optional": source == "licensed" and not needed,
         "seed": params["seed"],
     }
 
@@ -74,8 +82,10 @@ def build_jobs(params: Json, variants: Json) -> dict[str, Json]:
     device, seed, crops = params["device"], params["seed"], profile["crops"]
     common = {"seed": seed, "device": device}
     jobs: dict[str, Json] = {}
+    everybody = variants["transformers"]["base"]["train_on"]
     for role, entry in variants["datasets"].items():
-        jobs[f"data/{role}.json"] = _data_job(role, entry, profile, params)
+        needed = entry["splits"] != ["train"] or role in everybody
+        jobs[f"data/{role}.json"] = _data_job(role, entry, profile, params, needed)
     for name, entry in variants["tokenizers"].items():
         for role in entry["train_on"]:
             pick(variants["datasets"], role, "data set")
@@ -152,6 +162,13 @@ def _tables_job(params: Json, variants: Json, profile: Json, jobs: dict[str, Jso
         "source": source,
         "names": {role: entry[source] for role, entry in variants["datasets"].items()},
         "scale": profile["scale"],
+        "detections": params["detections"]["source"],
+        "turned": [
+            f"{group}.{key}={params[group][key]}"
+            for group, usual in PAPER_INFERENCE.items()
+            for key, value in usual.items()
+            if params[group][key] != value
+        ],
         "short": sorted(name for name, job in models.items() if job.get("short")),
         "shipped": sorted(name for name, job in models.items() if job.get("weights")),
         "skipped": {name: job["skip"] for name, job in models.items() if "skip" in job},

@@ -169,6 +169,8 @@ def transformer_job(
 ) -> Json:
     """Sizes of one transformer, its losses and how it is trained; ``entry`` is whole."""
     sizes = profile["transformer"]
+    if sizes["reference"] == "learned":
+        sizes = sizes | {"lifter": None}  # nothing to lift without keypoints
     shipped = profile["weights"] == "shipped" and name == "base"
     steps = sizes["steps" if name == "base" else "ablation_steps"]
     return {

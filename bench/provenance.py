@@ -83,6 +83,11 @@ def describe() -> dict[str, Any]:
     }  # fmt: skip
 
 
+def job_digest(job: dict[str, Any]) -> str:
+    """SHA-256 of a job of the plan."""
+    return hashlib.sha256(json.dumps(job, sort_keys=True).encode()).hexdigest()
+
+
 @contextmanager
 def recorded(
     folder: Path, stage: str, job: dict[str, Any], name: str | None = None
@@ -99,10 +104,9 @@ def recorded(
     yield
     if int(os.environ.get("RANK", "0")) > 0:  # torchrun: the first process speaks for all
         return
-    text = json.dumps(job, sort_keys=True).encode()
     record = {
         "command": f"python -m bench {stage}" + (f" {name}" if name else ""),
-        "job_sha256": hashlib.sha256(text).hexdigest(),
+        "job_sha256": job_digest(job),
         "started": started.isoformat(timespec="seconds"),
         "seconds": round(time.monotonic() - clock, 1),
         "peak_memory_mb": _peak_megabytes(),

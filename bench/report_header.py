@@ -80,10 +80,10 @@ def banner(run: Run) -> str:
         )
     if job["profile"] == "smoke":
         notes.append("<b>A smoke run</b> shows that every stage works, and no more.")
-    if job.get("skipped"):
-        notes.append(
-            f"This profile leaves {len(job['skipped'])} models out; their rows are not run."
-        )
+    same = job.get("same", {})
+    out = [m for m in job.get("skipped", {}) if m.startswith(("transformer/", "tokenizer/"))]
+    if missing := [model for model in out if model not in same]:
+        notes.append(f"This profile leaves {len(missing)} models out; their rows are not run.")
     body = "".join(f"<p>{note}</p>" for note in notes)
     return (
         f'<aside class="banner" aria-label="What these numbers are">{body}</aside>\n'

@@ -58,24 +58,39 @@ def mean_of(frame: pd.DataFrame | None, metric: str) -> Mean:
     return Mean(own.mean, own.low, own.high, len(values), seeds)
 
 
-def seed_spreads(base: pd.DataFrame | None) -> dict[tuple[str, str], float]:
-    """How far the mean of one training lies from that of another, by set and metric.
+def seed_spreads(
+    base: pd.DataFrame | None, pairs: bool = False
+) -> dict[tuple[str, str], float]:
+    """How far one training's mean may lie from that of others, by set and metric.
+
+    Args:
+        base: per-image metrics of the base, or None.
+        pairs: of the difference of two single trainings, instead of one training and the mean of
+            the base's seeds.
 
     Returns:
-        Half the width of the 95 % prediction interval of one further training, over the seeds of
-        the base's default setting: Student's t times the standard deviation. Empty for one seed.
+        Half the width of the 95 % prediction interval, over the seeds of the base's default
+        setting: Student's t times the standard deviation, times the square root of 2 or of
+        1 + 1 / seeds. Empty for one seed.
     """
     if base is None or "seed" not in base or base["seed"].nunique() < 2:
         return {}
     own = base[base["setting"] == "default"]
     means = own.groupby(["role", "seed"])[list(METRICS)].mean()
     count = base["seed"].nunique()
-    width = student.ppf(0.975, count - 1) * np.sqrt(1 + 1 / count)
+    width = student.ppf(0.975, count - 1) * np.sqrt(2 if pairs else 1 + 1 / count)
     spread = means.groupby("role").std(ddof=1) * width
     return {(role, metric): spread.loc[role, metric] for role in spread.index for metric in METRICS}
 
 
-def judge(job: Json, model: str, found: Mean, reported: float, spread: float | None) -> str:
+def judge(
+    job: Json,
+    model: str,
+    found: Mean,
+    reported: float,
+    spread: float | None,
+    refined: bool = False,
+) -> str:
     """``not run``, ``not comparable: why``, ``reproduced`` or ``off``.
 
     A number is reproduced where it differs from the reported one by no more than the paper's
@@ -88,6 +103,7 @@ def judge(job: Json, model: str, found: Mean, reported: float, spread: float | N
         found: the rerun's mean.
         reported: the paper's number.
         spread: see :func:`seed_spreads`; None where it was not measured.
+        refined: whether the poses were refined towards 2D detections.
     """
     if found.n == 0:
         return "not run"
@@ -102,6 +118,10 @@ def judge(job: Json, model: str, found: Mean, reported: float, spread: float | N
         reasons.append("training too short to rank")
     if job["profile"] == "smoke":
         reasons.append("smoke run")
+    if refined and job["detections"] == "simulated" and job["source"] != "open":
+        reasons.append("2D detections simulated from the ground truth")
+    if job["turned"] and model.startswith("transformer/"):
+        reasons.append(", ".join(job["turned"]))
     if spread is None and not reasons:
         reasons.append("no spread over seeds was measured")
     if np.isnan(found.rerun):

@@ -67,9 +67,7 @@ def write_tables(
         out: the results folder.
     """
     rerun, kept = read_rerun(build, variants, job), read_kept(out / "open")
-    (out / "tables").mkdir(parents=True, exist_ok=True)
-    (out / "compare").mkdir(parents=True, exist_ok=True)
-    written: list[Printed] = []
+    written: dict[str, Printed] = {}  # nothing is written before every table could be made
     for number, entry in read_ledger(reported).items():
         paper = read_reported(reported / f"table{number}.csv")
         spec = variants["tables"].get(number, {"rows": []})
@@ -77,13 +75,17 @@ def write_tables(
         layout = entry.get("layout", {})
         tidy = attach(lay_out(tidy, keys, layout), kept)
         title = f"Table {int(number)}. {entry['title']}: {entry['stage']}"
-        wide(tidy, keys).to_csv(out / "tables" / f"table{number}.csv", index=False)
-        table = Printed(tidy, keys, title, tuple(layout.get("checks", ())))
-        (out / "tables" / f"table{number}.tex").write_text(latex(table))
-        written.append(table)
-        _comparison(tidy).to_csv(out / "compare" / f"table{number}.csv", index=False)
-    (out / "tables" / "all.tex").write_text(latex_all(written))
-    numbers = pd.concat([table.tidy.drop(columns=table.keys) for table in written])
+        checks = tuple(layout.get("checks", ()))
+        written[number] = Printed(tidy, keys, title, checks)
+    for folder in ("tables", "compare"):
+        (out / folder).mkdir(parents=True, exist_ok=True)
+    for number, table in written.items():
+        name = f"table{number}"
+        wide(table.tidy, table.keys).to_csv(out / "tables" / f"{name}.csv", index=False)
+        (out / "tables" / f"{name}.tex").write_text(latex(table))
+        _comparison(table.tidy).to_csv(out / "compare" / f"{name}.csv", index=False)
+    (out / "tables" / "all.tex").write_text(latex_all(list(written.values())))
+    numbers = pd.concat([table.tidy.drop(columns=table.keys) for table in written.values()])
     numbers.to_csv(out / NUMBERS, index=False)
     summary = summarise(rerun.images, rerun.poses, job["names"])
     (out / "summary.json").write_text(json.dumps(summary, indent=1, sort_keys=True) + "\n")
@@ -119,7 +121,7 @@ def summarise(
         for (role, setting), group in wanted.groupby(["role", "setting"]):
             means = group[metrics].mean(skipna=False).round(2).to_dict()
             entry = summary.setdefault(model, {}).setdefault(names[role], {})
-            entry[setting] = {**means, "n": len(group)}
+            entry[setting] = {**means, "n": group["key"].nunique()}
     for tokenizer, frame in poses.items():
         for role, group in frame.groupby("role"):
             entry = summary.setdefault("tokenizers", {}).setdefault(tokenizer, {})

@@ -103,9 +103,9 @@ def read_rerun(build: Path, variants: Json, job: Json) -> Rerun:
     """
     rerun = Rerun()
     for name in variants["transformers"]:
-        if f"transformer/{name}" in job["skipped"]:
-            continue
         folder = build / "evaluate" / name
+        if f"transformer/{name}" in job["skipped"] or (folder / "skipped.json").exists():
+            continue
         rerun.images[name] = load_metrics(folder / "per_image.parquet")
         evaluation = variants["evaluations"][variants["transformers"][name]["evaluation"]]
         if "headline" in evaluation["settings"]:
@@ -199,7 +199,8 @@ def build_table(
                 model = model_of(own, spec, job)
                 found = mean_of(samples(own, model, role, rerun), metric)
                 spread = spreads.get((role, metric))
-                status = judge(job, model, found, float(paper[column]), spread)
+                refined = own.get("step", 0) > 0 or own.get("setting", "").startswith("refined")
+                status = judge(job, model, found, float(paper[column]), spread, refined)
             lines.append(
                 {
                     **line,

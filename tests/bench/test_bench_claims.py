@@ -186,6 +186,32 @@ def test_models_trained_for_other_numbers_of_steps_are_not_compared(tmp_path):
     assert answer.detail == "900 training steps here and 300 training steps there"
 
 
+@pytest.mark.parametrize(
+    ("spread", "verdict", "reason"),
+    [(None, "undecided", "no spread over seeds"), (5.0, "undecided", "seeds alone change 5.00"),
+     (1.0, "supported", "")],
+)  # fmt: skip
+def test_two_trainings_must_differ_by_more_than_seeds_do(tmp_path, spread, verdict, reason):
+    """The images agree on 2 mm; whether that is the configuration or the seed they cannot say."""
+    ledger = ledger_of(tmp_path, (50, 52, 56))
+    measured = samples_of((50, 52, 56), 0.5)
+
+    def apart(cell):
+        own, k = measured(cell), dict(cell.keys)["k"]
+        return Samples(own.values, own.sequences, "900 steps", f"transformer/{k}", spread)
+
+    (part,) = comparisons(claim_of("lower"), ledger)
+    answer = judge_rerun(part, apart)
+    assert answer.verdict == verdict and reason in answer.detail
+
+
+def test_one_model_beside_itself_says_nothing(tmp_path):
+    ledger = ledger_of(tmp_path, (50, 52, 56))
+    measured = samples_of((50, 50, 56), 0.0)
+    (part,) = comparisons(claim_of("lower"), ledger)
+    assert judge_rerun(part, measured).verdict == "not run"
+
+
 def test_the_shipped_claims_say_of_the_paper_what_was_found_by_hand():
     ledger, claims = Ledger(REPORTED), read_claims(REPORTED / "claims.yaml")
     assert len(claims) >= 50

@@ -149,9 +149,33 @@ def test_a_model_that_is_left_out_leaves_a_note_and_no_number(run):
                    "evaluate-tokenizer/t384"):  # fmt: skip
         names = [path.name for path in (run / "build" / folder).iterdir()]
         assert names == ["skipped.json"]
+    records = {path.name for path in (run / "results" / "provenance").iterdir()}
+    assert "train-transformer-base.json" in records
+    assert "train-transformer-layers-2.json" not in records
     table = pd.read_csv(run / "results" / "tables" / "table16.csv").set_index("deformable_layers")
     assert table.loc[2, "status"] == "not run" and np.isnan(table.loc[2, "open-wild_mpjpe"])
     assert table.loc[4, "open-wild_mpjpe"] > 0
+
+
+def test_a_licensed_set_of_some_variants_alone_may_be_missing(run, tmp_path, monkeypatch):
+    """Without BEDLAM the models trained on it are left out, and the tables still come."""
+    shutil.copytree(run, tmp_path / "copy", symlinks=True)
+    monkeypatch.chdir(tmp_path / "copy")
+    path = Path("build/plan/data/synth.json")
+    job = json.loads(path.read_text()) | {"optional": True, "raw": "datasets/raw/bedlam"}
+    path.write_text(json.dumps(job))
+    for command in (["data", "synth"], ["train-transformer", "sd-itw-bl"],
+                    ["evaluate", "sd-itw-bl"], ["tables"], ["claims"]):  # fmt: skip
+        result = CliRunner().invoke(cli, command, catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+    assert "datasets/raw/bedlam is missing" in Path(
+        "build/evaluate/sd-itw-bl/skipped.json"
+    ).read_text()
+    table = pd.read_csv("results/tables/table07.csv")
+    assert (table["status"] == "not run").all()
+    # A model of other data is trained as before, up to the missing set.
+    result = CliRunner().invoke(cli, ["train-transformer", "ablation"], catch_exceptions=False)
+    assert result.exit_code == 0 and "missing" not in result.output
 
 
 def test_a_smoke_run_ranks_nothing(run):

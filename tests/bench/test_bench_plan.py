@@ -31,7 +31,8 @@ def test_sampling_iterations_touch_evaluations_and_tables_only(params, variants)
     before = build_jobs(params, variants)
     params["ugs"]["iters"] += 3
     changed = _changed(before, build_jobs(params, variants))
-    assert changed == {f"evaluate/{name}.json" for name in variants["transformers"]}
+    evaluated = {f"evaluate/{name}.json" for name in variants["transformers"]}
+    assert changed == evaluated | {"tables.json"}
 
 
 def test_explicit_settings_win_over_params(params, variants):
@@ -208,6 +209,33 @@ def test_unknown_variants_are_one_sentence(params, variants, edit, message):
     edit(params, variants)
     with pytest.raises(UserError, match=message):
         build_jobs(params, variants)
+
+
+def test_sets_of_some_variants_alone_are_optional_where_a_licence_is_needed(params, variants):
+    params["data"]["source"] = "licensed"
+    jobs = build_jobs(params, variants)
+    optional = {n for n, job in jobs.items() if n.startswith("data/") and job["optional"]}
+    assert optional == {"data/web.json", "data/synth.json"}
+    params["data"]["source"] = "open"
+    jobs = build_jobs(params, variants)
+    assert not any(job["optional"] for n, job in jobs.items() if n.startswith("data/"))
+
+
+def test_learned_reference_points_need_no_lifter(params, variants):
+    """The edit that the error message of a lone heatmap weight asks for."""
+    params["profile"] = "open"
+    variants["profiles"]["open"]["transformer"] |= {"reference": "learned", "heatmap_weight": 0}
+    jobs = build_jobs(params, variants)
+    job = jobs["transformer/base.json"]
+    assert job["model"]["lifter"] is None and job["train"]["lifted_weight"] == 0
+    assert "skip" in jobs["lifter/base.json"]
+
+
+def test_the_tables_know_what_was_turned(params, variants):
+    assert build_jobs(params, variants)["tables.json"]["turned"] == []
+    params["ugs"]["iters"], params["refine"]["iters"] = 20, 3
+    turned = build_jobs(params, variants)["tables.json"]["turned"]
+    assert turned == ["ugs.iters=20", "refine.iters=3"]
 
 
 def test_the_lifter_learns_from_the_motion_of_the_tokenizer(params, variants):

@@ -12,6 +12,7 @@ from bench.kept import keep
 from bench.layout import lay_out
 from bench.params import read_yaml
 from bench.plan import build_jobs
+from bench.provenance import job_digest
 from bench.status import Mean, judge, mean_of, seed_spreads
 from bench.tables import wide, write_tables
 from bench.tables_latex import Printed, latex
@@ -212,10 +213,19 @@ def test_a_kept_open_run_is_the_third_column(variants, job, build, tmp_path, mon
     assert "open_run" not in pd.read_csv(out / "compare" / "table04.csv")
     for name in ("claims", "provenance"):
         (out / name).mkdir(exist_ok=True)
+    opened = job | {"profile": "open"}
+    for stage in ("tables", "claims"):
+        record = {"job_sha256": job_digest(job)}
+        (out / "provenance" / f"{stage}.json").write_text(json.dumps(record))
     with pytest.raises(UserError, match="profile mini on open data is planned: only a run of"):
         keep(job, out)
+    with pytest.raises(UserError, match="written by another plan"):
+        keep(opened, out)
     assert not (out / "open").exists()
-    keep(job | {"profile": "open"}, out)
+    for stage in ("tables", "claims"):
+        record = {"job_sha256": job_digest(opened)}
+        (out / "provenance" / f"{stage}.json").write_text(json.dumps(record))
+    keep(opened, out)
     path = build / "evaluate" / "mask-0.3" / "per_image.parquet"
     frame = pd.read_parquet(path)
     frame.assign(mpjpe=frame["mpjpe"] + 7).to_parquet(path)
@@ -326,6 +336,13 @@ def test_latex_has_rules_headers_and_balanced_environments(written):
         assert len(widths) == 1
 
 
+def test_nothing_is_written_before_every_table_can_be_made(variants, job, build, tmp_path):
+    variants["tables"]["16"]["rows"][0]["deformable_layers"] = 3
+    with pytest.raises(UserError, match="table16.csv has 0 rows"):
+        write_tables(variants, job, build, ROOT / "bench" / "reported", tmp_path / "r")
+    assert not (tmp_path / "r").exists()
+
+
 def test_summary_holds_baseline_and_headline(written):
     summary = json.loads((written / "summary.json").read_text())
     lab = summary["base"]["open-lab"]
@@ -384,6 +401,12 @@ def test_status_names_every_reason(job):
     assert text == "not comparable: weights of the open world, sizes scaled down"
     assert "open world, sizes scaled down" in judge(job, model, ran, 50.0, 0.4)
     assert "an image diverged" in judge(one, model, Mean(n=5), 50.0, 0.4)
+    turned = one | {"turned": ["ugs.iters=20"]}
+    assert judge(turned, model, ran, 50.0, 0.4) == "not comparable: ugs.iters=20"
+    assert judge(turned, "tokenizer/base", ran, 50.0, 0.4) == "reproduced"
+    text = judge(one, model, ran, 50.0, 0.4, refined=True)
+    assert text == "not comparable: 2D detections simulated from the ground truth"
+    assert judge(one | {"detections": "openpose"}, model, ran, 50.0, 0.4, True) == "reproduced"
 
 
 def test_reproduced_is_what_seeds_and_rounding_explain(job):
@@ -403,6 +426,9 @@ def test_the_spread_of_seeds_is_a_prediction_interval():
     spreads = seed_spreads(frame)
     assert spreads["wild", "mpjpe"] == pytest.approx(4.3027 * np.sqrt(4 / 3), rel=1e-4)
     assert spreads["wild", "mve"] == 0
+    assert seed_spreads(frame, pairs=True)["wild", "mpjpe"] == pytest.approx(
+        4.3027 * np.sqrt(2), rel=1e-4
+    )
     assert seed_spreads(frame[frame["seed"] == 0]) == {} == seed_spreads(None)
 
 
