@@ -9,6 +9,7 @@ loads a model.
 from __future__ import annotations
 
 import json
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,11 @@ def _score_into(part: Path, job: Json, trained: Json, build: Path) -> None:
         extras = Extras(len(shard))
         batches = iterate_crops(shard, job["batch"], job["crop"])
         count = -(-len(shard) // job["batch"])
+        chosen = set(_even(len(shard), job["images"]))
         for batch in tqdm(batches, total=count, desc=f"evaluate {dataset['name']}", mininterval=2):
+            batch = _only(batch, chosen)
+            if not len(batch.index):
+                continue
             rows = batch.index.numpy()
             genders, keys = shard.annotations["gender"][rows], shard.annotations["key"][rows]
             truth = None if marked else scorer.pose_truth(batch.pose, batch.betas, genders)
@@ -146,6 +151,22 @@ def _score_into(part: Path, job: Json, trained: Json, build: Path) -> None:
     table.sort_values(order, kind="stable", ignore_index=True).to_parquet(
         part / "per_image.parquet"
     )
+
+
+def _even(total: int, count: int) -> range | list[int]:
+    """``count`` of ``total`` rows, spread evenly; all of them if ``count`` is 0."""
+    if not 0 < count < total:
+        return range(total)
+    return [index * total // count for index in range(count)]
+
+
+def _only(batch: CropBatch, chosen: set[int]) -> CropBatch:
+    """The items of a batch whose index is among the chosen."""
+    keep = torch.tensor([index in chosen for index in batch.index.tolist()])
+    if keep.all():
+        return batch
+    values = {field.name: getattr(batch, field.name) for field in fields(batch)}
+    return replace(batch, **{name: value[keep] for name, value in values.items()})
 
 
 def _frame(names: list[str], step: int, seed: int, about: Json, errors: Json) -> pd.DataFrame:

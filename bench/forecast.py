@@ -112,7 +112,10 @@ def _work(jobs: dict[str, Json], reference: dict[str, Json], gpu: bool) -> Itera
         elif kind == "evaluate":
             scale = 0.05 if gpu else vit / old_vit
             for setting in job["settings"].values():
-                images = sum(_images(jobs, role, "test") for role in setting["sets"])
+                images = sum(
+                    min(_images(jobs, role, "test"), job["images"] or 1 << 40)
+                    for role in setting["sets"]
+                )
                 one = SAMPLED * setting["ugs"]["iters"] / 5 + REFINED * setting["refine"]["iters"]
                 seconds += images * one * scale * job["models"]
         yield Line(kind, 1, seconds, size)

@@ -137,7 +137,9 @@ def build_jobs(params: Json, variants: Json) -> dict[str, Json]:
             "detections": params["detections"]["source"],
             "crop": crops["size"],
             "bodies": bodies,
-            **profile["evaluation"],
+            "batch": profile["evaluation"]["batch"],
+            "timing": profile["evaluation"]["timing"],
+            "images": 0 if name == "base" else profile["evaluation"]["ablation_images"],
             **common,
         }
     for model, reason in left_out(variants, profile).items():

@@ -46,7 +46,7 @@ def _small(variants):
     smoke["tokenizer"] |= {"steps": 2, "batch": 8, "width": 32}
     smoke["transformer"] |= {"steps": 2, "ablation_steps": 1, "batch": 4, "width": 32}
     smoke["transformer"]["features"] = 16
-    smoke["evaluation"] = {"batch": 3, "timing": 1}
+    smoke["evaluation"] = {"batch": 3, "timing": 1, "ablation_images": 2}
     kept = ("base", "t48", "mixed-t48", "t384")
     variants["tokenizers"] = {k: variants["tokenizers"][k] for k in kept}
     kept = (*TRANSFORMERS, "layers-2")
@@ -136,6 +136,10 @@ def test_a_variant_is_trained_on_its_own_data_and_scored_by_its_own_setting(run)
     frame = pd.read_parquet(run / "build" / "evaluate" / "sd-itw-bl" / "per_image.parquet")
     assert set(frame["setting"]) == {"mean-pose", "refined-20"}
     assert set(frame["role"]) == {"lab", "wild", "extreme"}
+    whole = pd.read_parquet(run / "build" / "evaluate" / "base" / "per_image.parquet")
+    for role, own in frame[frame["setting"] == "refined-20"].groupby("role"):
+        everybody = whole[(whole["role"] == role) & (whole["setting"] == "default")]["key"]
+        assert len(own) == 2 and set(own["key"]) < set(everybody), "two of four, spread evenly"
     assert not (run / "build" / "evaluate" / "sd-itw-bl" / "timing.json").exists()
     tokens = load_genhmr(run / "build" / "models" / "transformer" / "tokens-48").tokenizer
     assert tokens.num_tokens == 24
