@@ -23,6 +23,7 @@ from genhmr.body.smpl import SMPL
 from genhmr.transformer.schedules import SCHEDULES
 from genhmr.types import UserError
 
+ORDER = ("lab", "wild", "extreme")  # from easy to hard
 GALLERY = ("image", "2D detections", 0, -1, "side", "truth, side")
 
 
@@ -93,7 +94,7 @@ def draw_figures(job: dict[str, Any], evaluated: Path, out: Path) -> None:
     folder = "datasets/open/body" if job["source"] == "open" else "datasets/body"
     body = SMPL(load_bodies(Path(folder)).neutral)
     found = {path.stem.removeprefix("gallery-") for path in evaluated.glob("gallery-*.npz")}
-    roles = [role for role in job["names"] if role in found]
+    roles = sorted(found, key=lambda role: (ORDER + (role,)).index(role))
     kept = {kind: {role: _entries(evaluated / f"{kind}-{role}.npz") for role in roles}
             for kind in ("gallery", "failures")}  # fmt: skip
     profile = f"profile {job['profile']}"

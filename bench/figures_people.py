@@ -132,7 +132,7 @@ def draw_people(
     kept = [c for c in columns if not isinstance(c, int) or c < 0
             or all((entry["step"] == c).any() for entry in entries)]  # fmt: skip
     heads = {0: "sampling", -1: "refined", "side": "refined, side"}
-    height = 1.5 * len(entries) + 0.5
+    height = 1.2 * len(entries) + 0.5
     figure, axes = plt.subplots(
         len(entries), len(kept), figsize=(1.45 * len(kept), height), squeeze=False
     )

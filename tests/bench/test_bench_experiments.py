@@ -96,9 +96,6 @@ def test_sampling_iterations_are_an_experiment_that_trains_nothing(repository, m
         assert f"Running stage '{stage}'" not in done.stdout
     assert "Running stage 'evaluate@base'" in done.stdout
     assert _experiments()["ten"]["ugs"]["iters"] == 10
-    changed = json.loads(dvc("metrics", "diff", "--json").stdout)
-    names = "".join(changed["results/summary.json"])
-    assert "base.open-wild.default.mpjpe" in names and "mean-pose" not in names
     drawn = dvc("plots", "diff", "HEAD", "-o", "drawn").stdout
     assert "drawn" in drawn and (repository / "drawn" / "index.html").exists()
 
@@ -106,8 +103,9 @@ def test_sampling_iterations_are_an_experiment_that_trains_nothing(repository, m
 def test_more_refinement_changes_refined_numbers_alone(repository, monkeypatch):
     monkeypatch.chdir(repository)
     dvc("exp", "run", "-n", "refined", "-S", "refine.iters=20", "-S", "ugs.iters=5")
-    changed = "".join(json.loads(dvc("metrics", "diff", "--json").stdout)["results/summary.json"])
-    assert "headline" in changed and "default" not in changed
+    changed = dvc("metrics", "diff", "--json").stdout
+    assert "headline" in changed, changed
+    assert "default" not in changed and "mean-pose" not in changed
 
 
 def test_a_queue_of_experiments_runs(repository, monkeypatch):
@@ -129,9 +127,12 @@ def test_a_queue_of_experiments_runs(repository, monkeypatch):
 )
 def test_what_cannot_run_says_why_and_leaves_the_results(repository, monkeypatch, change, sentence):
     monkeypatch.chdir(repository)
+    # A failed experiment leaves its change behind; written out, because git takes a file of the
+    # same size and second for unchanged.
+    run("git", "reset", "-q", "--hard")
+    Path("params.yaml").write_text(run("git", "show", "HEAD:params.yaml").stdout)
     before = Path("results/summary.json").read_bytes()
     done = dvc("exp", "run", "-S", change, check=False)
     said = done.stdout + done.stderr
     assert done.returncode != 0 and sentence in said, said[-2000:]
     assert Path("results/summary.json").read_bytes() == before
-    run("git", "checkout", "-q", "params.yaml")
