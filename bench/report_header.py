@@ -73,10 +73,11 @@ def banner(run: Run) -> str:
             "directions, orderings and effect sizes."
         )
     if job.get("short"):
-        names = ", ".join(job["short"])
+        kinds = [name.partition("/")[0] for name in job["short"]]
+        counts = " and ".join(f"{kinds.count(k)} {k}s" for k in dict.fromkeys(kinds))
         notes.append(
             "<b>Short trainings rank nothing.</b> Trained too briefly to be compared with each "
-            f"other: {text(names)}."
+            f"other: {counts}; their rows say so."
         )
     if job["profile"] == "smoke":
         notes.append("<b>A smoke run</b> shows that every stage works, and no more.")
