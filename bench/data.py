@@ -6,13 +6,12 @@ from a licensed release: the same readers read both.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-from bench.stage import whole_folder
+from bench.stage import spread, whole_folder
 from genhmr.body.model_files import Bodies, load_bodies
 from genhmr.data.motion_shards import write_motion_shard
 from genhmr.data.readers import MOTION_KINDS, read_images, read_motion
@@ -21,19 +20,6 @@ from genhmr.types import UserError
 from genhmr.world.generate import generate
 
 MOTION = Path("datasets/open/motion")
-T = TypeVar("T")
-
-
-def spread(items: Sequence[T], count: int) -> Iterator[T]:
-    """``count`` items spread evenly over the whole sequence; all of them if ``count`` is 0.
-
-    Video frames are alike from one to the next: an even choice keeps every sequence.
-    """
-    if count <= 0 or count >= len(items):
-        yield from items
-        return
-    for index in range(count):
-        yield items[index * len(items) // count]
 
 
 def prepare(job: dict[str, Any], out: Path) -> None:

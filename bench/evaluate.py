@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from bench.evaluate_extras import Extras, write_timing, write_trace
 from bench.infer import refine, sample
-from bench.stage import pick_device, seed_folder, whole_folder
+from bench.stage import pick_device, seed_folder, spread, whole_folder
 from genhmr.baselines.mean_pose import fit_mean_pose
 from genhmr.body.joints import body25
 from genhmr.body.model_files import load_bodies
@@ -105,7 +105,7 @@ def _score_into(part: Path, job: Json, trained: Json, build: Path) -> None:
         extras = Extras(len(shard))
         batches = iterate_crops(shard, job["batch"], job["crop"])
         count = -(-len(shard) // job["batch"])
-        chosen = set(_even(len(shard), job["images"]))
+        chosen = set(spread(range(len(shard)), job["images"]))
         for batch in tqdm(batches, total=count, desc=f"evaluate {dataset['name']}", mininterval=2):
             batch = _only(batch, chosen)
             if not len(batch.index):
@@ -151,13 +151,6 @@ def _score_into(part: Path, job: Json, trained: Json, build: Path) -> None:
     table.sort_values(order, kind="stable", ignore_index=True).to_parquet(
         part / "per_image.parquet"
     )
-
-
-def _even(total: int, count: int) -> range | list[int]:
-    """``count`` of ``total`` rows, spread evenly; all of them if ``count`` is 0."""
-    if not 0 < count < total:
-        return range(total)
-    return [index * total // count for index in range(count)]
 
 
 def _only(batch: CropBatch, chosen: set[int]) -> CropBatch:

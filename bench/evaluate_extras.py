@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from bench.infer import refine, sample
+from bench.stage import spread
 from genhmr.body.smpl import SMPLJoints
 from genhmr.data.crops import IMAGE_MEAN, IMAGE_STD
 from genhmr.inference.predict import Prediction, sample_pose
@@ -42,7 +43,7 @@ class Extras:
     """
 
     def __init__(self, count: int) -> None:
-        self._chosen = {i * count // GALLERY_ROWS for i in range(GALLERY_ROWS)}
+        self._chosen = set(spread(range(count), GALLERY_ROWS))
         self._gallery: list[Json] = []
         self._worst: list[Json] = []
         self._predicted: list[Json] = []

@@ -16,12 +16,11 @@ SIDES = ("reported", "rerun")
 BEST, SECOND = "best", "second"
 
 
-def lay_out(tidy: pd.DataFrame, keys: list[str], layout: Json) -> pd.DataFrame:
+def lay_out(tidy: pd.DataFrame, layout: Json) -> pd.DataFrame:
     """Adds ``<side>_mark`` ("best", "second", "") and ``<side>_delta`` for both sides.
 
     Args:
         tidy: of one table, see :func:`bench.tidy.build_table`.
-        keys: the columns that identify a row.
         layout: of the ledger. ``underline: true`` marks the second best; ``among`` names the keys
             within whose values rows compete; ``better_than_others: {...}`` names rows whose gain
             over the best of the others is printed; ``delta_from: {...}`` the row that every other

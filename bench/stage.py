@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 import torch
@@ -18,6 +18,7 @@ from genhmr.train.checkpoint import load_weights
 from genhmr.types import UserError
 
 Json = dict[str, Any]
+T = TypeVar("T")
 
 
 def pick_device(name: str) -> str:
@@ -67,6 +68,18 @@ def whole_folder(out: Path) -> Iterator[Path]:
     if parallel.rank() == 0:
         shutil.rmtree(out, ignore_errors=True)
         part.rename(out)
+
+
+def spread(items: Sequence[T], count: int) -> Iterator[T]:
+    """``count`` items spread evenly over the whole sequence; all of them if ``count`` is 0.
+
+    Video frames are alike from one to the next: an even choice keeps every sequence.
+    """
+    if count <= 0 or count >= len(items):
+        yield from items
+        return
+    for index in range(count):
+        yield items[index * len(items) // count]
 
 
 def seed_folder(folder: Path, index: int) -> Path:

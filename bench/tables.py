@@ -73,7 +73,7 @@ def write_tables(
         spec = variants["tables"].get(number, {"rows": []})
         tidy, keys = build_table(number, spec, variants["datasets"], job, paper, rerun)
         layout = entry.get("layout", {})
-        tidy = attach(lay_out(tidy, keys, layout), kept)
+        tidy = attach(lay_out(tidy, layout), kept)
         title = f"Table {int(number)}. {entry['title']}: {entry['stage']}"
         checks = tuple(layout.get("checks", ()))
         written[number] = Printed(tidy, keys, title, checks)

@@ -13,10 +13,11 @@ import torch
 from click.testing import CliRunner
 
 from bench.__main__ import cli
-from bench.data import prepare, spread
+from bench.data import prepare
 from bench.models import backbone_config, make_backbone
 from bench.params import read_yaml
 from bench.plan import build_jobs, write_plan
+from bench.stage import spread
 from bench.tokenizers import make_tokenizer
 from genhmr.image.pretrained import VIT_H, backbone_from_weights
 from genhmr.image.vit import ViTBackbone

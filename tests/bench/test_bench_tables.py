@@ -305,7 +305,7 @@ def test_a_setting_that_did_not_run_says_so(variants, job):
     )  # fmt: skip
     missing = tidy[tidy["row"] == "top_k=20"]
     assert (missing["status"] == "not run").all() and missing["rerun"].isna().all()
-    assert "--" in latex(Printed(lay_out(tidy, ["top_k"], {}), ["top_k"], "t"))
+    assert "--" in latex(Printed(lay_out(tidy, {}), ["top_k"], "t"))
 
 
 def test_two_writings_are_byte_identical(written, build, variants, job, tmp_path):
@@ -372,7 +372,7 @@ def test_wide_keeps_one_line_a_row(variants, job):
         Rerun(images={"base": _images(variants)}),
     )  # fmt: skip
     assert keys == ["schedule", "ugs_iterations"]
-    frame = wide(lay_out(tidy, keys, {}), keys)
+    frame = wide(lay_out(tidy, {}), keys)
     assert len(frame) == 18 and frame["schedule"].nunique() == 4
 
 
