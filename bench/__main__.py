@@ -127,9 +127,18 @@ def data(role: str) -> None:
 
 
 @cli.command()
+def inputs() -> None:
+    """Note what goes into each job, as one small file that DVC compares."""
+    from bench.inputs import write_inputs
+
+    count = write_inputs(BUILD / "plan", BUILD / "data", BUILD / "inputs")
+    click.echo(f"inputs of {count} jobs in {BUILD / 'inputs'}")
+
+
+@cli.command()
 def pretrain() -> None:
     """Pre-train the ViT backbone on rendered people, or export the shipped one."""
-    from bench.models import make_backbone
+    from bench.backbone import make_backbone
 
     job = _job("backbone", "base")
     with recorded(PROVENANCE, "pretrain", job):
@@ -169,7 +178,7 @@ def train_transformer(name: str) -> None:
     if _left_out(job, out, f"train-transformer-{name}",
                  (BUILD / "data" / role for role in job.get("train_on", ()))):  # fmt: skip
         return
-    from bench.models import make_transformer
+    from bench.transformers import make_transformer
 
     with recorded(PROVENANCE, "train-transformer", job, name):
         make_transformer(job, BUILD, out, BUILD / "scratch" / "transformer" / name)
@@ -182,7 +191,7 @@ def evaluate_tokenizer(name: str) -> None:
     job, out = _job("evaluate-tokenizer", name), BUILD / "evaluate-tokenizer" / name
     if _left_out(job, out, f"evaluate-tokenizer-{name}"):
         return
-    from bench.tokenizers import score_tokenizer
+    from bench.evaluate_tokenizer import score_tokenizer
 
     with recorded(PROVENANCE, "evaluate-tokenizer", job, name):
         score_tokenizer(job, BUILD / "models" / "tokenizer" / name, BUILD / "data", out)

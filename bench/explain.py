@@ -10,6 +10,7 @@ import yaml
 
 from bench.claims import Cell, Ledger
 from bench.claims_report import rerun_samples
+from bench.inputs import needs_of, read_jobs
 from bench.status import METRICS
 from bench.tables_latex import METRIC_NAMES
 from bench.tidy import REPORTED_NAMES, key_columns, model_of, read_rerun
@@ -61,13 +62,20 @@ def find_cell(place: str, variants: Json, ledger: Ledger) -> tuple[Cell, Json]:
     return Cell(number, tuple((key, rows[row_name][key]) for key in keys), column), rows[row_name]
 
 
-def stages_behind(wanted: str, pipeline: Json, variants: Json) -> dict[str, list[str]]:
+def stages_behind(
+    wanted: str, pipeline: Json, variants: Json, jobs: dict[str, Json], root: Path = Path()
+) -> dict[str, list[str]]:
     """The stages that a stage needs, itself first, with the files each depends on.
+
+    A stage that has its dependencies in one file of ``build/inputs`` is shown with what that file
+    stands for.
 
     Args:
         wanted: for example "evaluate@base".
         pipeline: content of dvc.yaml.
         variants: content of variants.yaml, over which the stages are repeated.
+        jobs: job by path, see :func:`bench.plan.build_jobs`.
+        root: of the repository.
     """
     whole: dict[str, tuple[list[str], list[str]]] = {}
     for name, stage in pipeline["stages"].items():
@@ -91,12 +99,24 @@ def stages_behind(wanted: str, pipeline: Json, variants: Json) -> dict[str, list
         name = waiting.pop(0)
         if name in found:
             continue
-        found[name] = whole[name][0]
+        deps = [path for dep in whole[name][0] for path in _behind(dep, jobs, root)]
+        found[name] = deps
         for other, (_, outs) in whole.items():
-            needs = any(d == o or d.startswith(f"{o}/") for d in whole[name][0] for o in outs)
+            needs = any(d == o or d.startswith(f"{o}/") for d in deps for o in outs)
             if other not in found and needs:
                 waiting.append(other)
     return found
+
+
+def _behind(dep: str, jobs: dict[str, Json], root: Path) -> list[str]:
+    """What a file of build/inputs stands for; any other dependency as it is."""
+    parts = Path(dep).parts
+    if parts[:2] != ("build", "inputs"):
+        return [dep]
+    kind, name = parts[2], Path(parts[3]).stem
+    needs = needs_of(kind, name, jobs, root)
+    data = [f"build/data/{split}" for split in needs.data]
+    return [f"build/plan/{kind}/{name}.json", *needs.code, *needs.files, *data]
 
 
 def _paths(outs: list) -> list[str]:
@@ -152,6 +172,7 @@ def explain(place: str, variants: Json, pipeline: Json, build: Path, results: Pa
             f"  rerun     {measured.values.mean():.2f} mm on {job['names'][role]}, "
             f"n = {len(measured.values)} in {measured.sequences.nunique()} sequences"
         )
+    jobs = read_jobs(build / "plan")
     model = model_of(row, spec, job)
     name = model.partition("/")[2]
     if model in job["skipped"]:
@@ -163,9 +184,8 @@ def explain(place: str, variants: Json, pipeline: Json, build: Path, results: Pa
     else:
         stage = f"evaluate@{name}"
         checkpoint = build / "models" / model / "genhmr.safetensors"
-        plan = json.loads((build / "plan" / "evaluate" / f"{name}.json").read_text())
-        setting = plan["settings"][row["setting"]]
-    trained = json.loads((build / "plan" / f"{model}.json").read_text())
+        setting = jobs[f"evaluate/{name}.json"]["settings"][row["setting"]]
+    trained = jobs[f"{model}.json"]
     origin = "exported from datasets/open/weights" if trained.get("weights") else "trained here"
     if model in job["short"]:
         origin += ", too briefly to rank"
@@ -176,7 +196,7 @@ def explain(place: str, variants: Json, pipeline: Json, build: Path, results: Pa
     ]
     for split in sorted((build / "data" / role).glob("*/manifest.json")):
         lines.append(f"  data      {split.parent}, manifest sha256 {_sha256(split)}")
-    chain = stages_behind(stage, pipeline, variants)
+    chain = stages_behind(stage, pipeline, variants, jobs)
     lines.append("made by")
     for name in chain:
         if name == "plan":

@@ -17,6 +17,8 @@ PARAMS: dict[str, tuple[type, tuple[Any, ...] | None]] = {
     "profile": (str, None),
     "seed": (int, None),
     "seeds": (int, None),
+    "weights": (str, ("profile", "shipped", "trained")),
+    "models": (list, None),
     "data.source": (str, ("open", "licensed")),
     "ugs.iters": (int, None),
     "ugs.schedule": (str, SCHEDULES),
@@ -77,6 +79,8 @@ def check_params(params: Json, where: str = "params.yaml") -> None:
         wrong = not isinstance(value, kind) or (kind is int and isinstance(value, bool))
         if wrong and not number:
             raise UserError(f"{where}: '{key}' is {value!r}; it must be of type {kind.__name__}.")
+        if kind is list and not all(isinstance(item, str) for item in value):
+            raise UserError(f"{where}: '{key}' is {value!r}; it must be a list of names.")
         if allowed and value not in allowed:
             raise UserError(f"{where}: '{key}' is {value!r}; choose one of {', '.join(allowed)}.")
         if key in POSITIVE and not value > 0:

@@ -79,6 +79,8 @@ def build_jobs(params: Json, variants: Json) -> dict[str, Json]:
     """
     check_params(params)
     profile = pick(variants["profiles"], params["profile"], "profile")
+    if params["weights"] != "profile":
+        profile = profile | {"weights": params["weights"]}
     device, seed, crops = params["device"], params["seed"], profile["crops"]
     common = {"seed": seed, "device": device}
     jobs: dict[str, Json] = {}
@@ -142,7 +144,7 @@ def build_jobs(params: Json, variants: Json) -> dict[str, Json]:
             "images": 0 if name == "base" else profile["evaluation"]["ablation_images"],
             **common,
         }
-    for model, reason in left_out(variants, profile).items():
+    for model, reason in left_out(variants, profile, params).items():
         kind, name = model.split("/")
         jobs[f"{model}.json"] = {"skip": reason}
         scored = "evaluate-tokenizer" if kind == "tokenizer" else "evaluate"

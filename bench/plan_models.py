@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatch
 from typing import Any
 
 from bench.params import PARAMS, check_params
@@ -155,11 +156,13 @@ def seeds_of(name: str, profile: Json, params: Json) -> list[int]:
     Raises:
         UserError: more than one seed of weights that are shipped.
     """
-    count = (params["seeds"] or profile["seeds"]) if name == "base" else 1
-    if count > 1 and profile["weights"] == "shipped":
+    shipped = profile["weights"] == "shipped"
+    usual = 1 if shipped else profile["seeds"]
+    count = (params["seeds"] or usual) if name == "base" else 1
+    if count > 1 and shipped:
         raise UserError(
-            f"params.yaml: seeds is {count}, and profile '{params['profile']}' takes the shipped "
-            "base, of which there is one: choose profile open, which trains it."
+            f"params.yaml: seeds is {count}, and the base of this run is the shipped one, of which "
+            "there is one: choose profile open with weights: profile, which trains it."
         )
     return [params["seed"] + index for index in range(count)]
 
@@ -201,9 +204,41 @@ def transformer_job(
     }  # fmt: skip
 
 
-def left_out(variants: Json, profile: Json) -> dict[str, str]:
-    """Why a model of variants.yaml is not trained in this profile, by ``"transformer/<name>"``."""
+def _wanted(patterns: list[str], variants: Json) -> dict[str, set[str]]:
+    """The tokenizers and transformers that ``models`` of params.yaml asks for.
+
+    With the base, with the tokenizer below each transformer, and with the base of the tables that
+    compare trainings where one of those is asked for.
+
+    Raises:
+        UserError: a pattern that no name matches.
+    """
+    known = {kind: variants[f"{kind}s"] for kind in ("tokenizer", "transformer")}
+    for pattern in patterns:
+        if not any(fnmatch(name, pattern) for names in known.values() for name in names):
+            raise UserError(
+                f"params.yaml: models names '{pattern}', which no tokenizer or transformer of "
+                "variants.yaml matches."
+            )
+    found = {
+        kind: {n for n in names if any(fnmatch(n, pattern) for pattern in patterns)}
+        for kind, names in known.items()
+    }
+    if found["transformer"] - {"base"}:
+        found["transformer"].add(ABLATION)
+    found["transformer"].add("base")
+    for name in found["transformer"] & set(known["transformer"]):
+        found["tokenizer"].add(known["transformer"][name]["tokenizer"])
+    return found
+
+
+def left_out(variants: Json, profile: Json, params: Json) -> dict[str, str]:
+    """Why a model of variants.yaml is not part of this run, by ``"transformer/<name>"``."""
     reasons: dict[str, str] = {}
+    if params["models"]:
+        for kind, names in _wanted(params["models"], variants).items():
+            for name in set(variants[f"{kind}s"]) - names:
+                reasons[f"{kind}/{name}"] = "left out of this run by `models` of params.yaml"
     for kind, wanted in profile.get("only", {}).items():
         known = variants[f"{kind}s"]
         for name in wanted:

@@ -1,14 +1,12 @@
-"""Stages `tokenizer@` and `evaluate-tokenizer@`: train a pose tokenizer, and score it pose by pose.
+"""Stage `tokenizer@`: train a pose tokenizer, or export the shipped one.
 
-They stand apart from the image models so that these fourteen processes need not load them.
+It stands apart from the image models so that these fourteen processes need not load them.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from bench.stage import (
     export_shipped,
@@ -21,12 +19,8 @@ from bench.stage import (
 from genhmr.body.model_files import load_bodies
 from genhmr.data.motion_shards import MotionShard
 from genhmr.train.checkpoint import TOKENIZER_FILE
-from genhmr.train.tokenizer import (
-    evaluate_tokenizer,
-    load_tokenizer,
-    save_tokenizer,
-    train_tokenizer,
-)
+from genhmr.train.tokenizer import train_tokenizer
+from genhmr.train.tokenizer_files import save_tokenizer
 
 Json = dict[str, Any]
 
@@ -62,25 +56,3 @@ def make_tokenizer(job: Json, data: Path, out: Path, scratch: Path) -> None:
         about = {"train": job["train"], "data": job["train_on"]}
         save_tokenizer(part / TOKENIZER_FILE, tokenizer, about)
         write_history(part, history)
-
-
-def score_tokenizer(job: Json, model: Path, data: Path, out: Path) -> None:
-    """Reconstruction errors of one tokenizer, pose by pose.
-
-    Args:
-        job: ``build/plan/evaluate-tokenizer/<name>.json``.
-        model: folder of the tokenizer.
-        data: folder of the shards.
-        out: folder of ``per_pose.parquet`` (columns ``role, key, mpjpe, pa_mpjpe, mve``).
-    """
-    device = pick_device(job["device"])
-    tokenizer = load_tokenizer(model / TOKENIZER_FILE).to(device)
-    body = load_bodies(Path(job["bodies"])).neutral
-    frames = []
-    for role, split in job["sets"].items():
-        shard = MotionShard(data / role / split)
-        errors = evaluate_tokenizer(tokenizer, shard.poses, body, device=device)
-        keys = [f"{shard.keys[c]}/{f}" for c, f in zip(shard.clips, shard.frames)]
-        frames.append(pd.DataFrame({"role": role, "key": keys, **errors}))
-    with whole_folder(out) as part:
-        pd.concat(frames, ignore_index=True).to_parquet(part / "per_pose.parquet")

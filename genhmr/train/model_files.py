@@ -22,7 +22,7 @@ from genhmr.train.checkpoint import (
     load_weights,
     save_weights,
 )
-from genhmr.train.tokenizer import load_tokenizer
+from genhmr.train.tokenizer_files import load_tokenizer
 from genhmr.transformer.genhmr import GenHMR
 from genhmr.transformer.guide import KeypointGuide
 from genhmr.transformer.lifter import PoseLifter

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,11 +16,9 @@ from torch import Tensor
 
 from genhmr.body.model_files import BodyModelData
 from genhmr.body.rotations import axis_angle_to_matrix
-from genhmr.metrics.functional import mpjpe, mve, pa_mpjpe
 from genhmr.tokenizer.augment import augment_poses
 from genhmr.tokenizer.losses import PosedPoints, tokenizer_loss
 from genhmr.tokenizer.model import PoseTokenizer, TokenizerOutput
-from genhmr.train.checkpoint import load_weights, save_weights
 from genhmr.train.loop import ResumableLoop, cosine_lr, set_lr
 from genhmr.types import NUM_JOINTS, UserError
 
@@ -188,66 +185,3 @@ def _without_codes(model: PoseTokenizer, pose: Tensor) -> TokenizerOutput:
     latents = model.encode(pose)
     tokens = torch.zeros(latents.shape[:2], dtype=torch.int64, device=latents.device)
     return TokenizerOutput(model.decode(latents), tokens, latents, latents)
-
-
-@torch.no_grad()
-def evaluate_tokenizer(
-    tokenizer: PoseTokenizer,
-    poses: np.ndarray,
-    body: BodyModelData,
-    batch_size: int = 256,
-    device: torch.device | str = "cpu",
-) -> dict[str, np.ndarray]:
-    """Reconstruction errors through the tokens (paper, Tables 5 and 6).
-
-    24 kinematic joints and all vertices of the mean shape, aligned at the pelvis joint.
-
-    Args:
-        tokenizer: trained.
-        poses: (N, 24, 3) axis-angle, roots as they are (no augmentation).
-        body: the body.
-        batch_size: poses at once.
-        device: where the tokenizer is.
-
-    Returns:
-        ``mpjpe``, ``pa_mpjpe``, ``mve``: (N,) float64 millimetres.
-    """
-    points = PosedPoints(body, len(body.v_template)).to(device)
-    target = axis_angle_to_matrix(torch.from_numpy(np.array(poses, dtype=np.float32)))
-    columns: dict[str, list[np.ndarray]] = {"mpjpe": [], "pa_mpjpe": [], "mve": []}
-    for start in range(0, len(target), batch_size):
-        truth = target[start : start + batch_size].to(device)
-        vertices, joints = points(tokenizer.decode_tokens(tokenizer.tokenize(truth)))
-        true_vertices, true_joints = points(truth)
-        columns["mpjpe"].append(np.asarray(mpjpe(joints.cpu(), true_joints.cpu())))
-        columns["pa_mpjpe"].append(np.asarray(pa_mpjpe(joints.cpu(), true_joints.cpu())))
-        columns["mve"].append(np.asarray(mve(vertices.cpu(), true_vertices.cpu())))
-    return {name: np.concatenate(parts) for name, parts in columns.items()}
-
-
-def save_tokenizer(path: Path, tokenizer: PoseTokenizer, about: dict[str, Any]) -> None:
-    """Exports a tokenizer as safetensors, in half precision.
-
-    Args:
-        path: target file.
-        tokenizer: trained.
-        about: JSON-serialisable facts of the training, kept with the architecture.
-    """
-    config = {"model": tokenizer.config, "about": about}
-    save_weights(path, tokenizer.export(), config, half=True)
-
-
-def load_tokenizer(path: Path) -> PoseTokenizer:
-    """Reads an exported tokenizer, frozen and in evaluation mode.
-
-    Raises:
-        UserError: missing, damaged, or weights of something else.
-    """
-    tensors, config = load_weights(path)
-    try:
-        return PoseTokenizer.from_export(tensors, config["model"])
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise UserError(
-            f"{path} does not hold a pose tokenizer of this suite ({type(error).__name__}): "
-            "train or fetch it again."
-        ) from error

@@ -9,6 +9,7 @@ from bench.claims import Ledger
 from bench.doctor import Finding, _licensed, _open_world, examine, report
 from bench.explain import find_cell, read_pipeline, stages_behind
 from bench.params import read_yaml
+from bench.plan import build_jobs
 from genhmr.types import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -58,14 +59,19 @@ def test_a_wrong_cell_is_one_sentence(variants, place, message):
 
 def test_the_stages_behind_a_number_are_those_of_the_pipeline(variants):
     pipeline = read_pipeline(ROOT / "dvc.yaml")
-    scores = stages_behind("evaluate-tokenizer@t48", pipeline, variants)
+    jobs = build_jobs(read_yaml(ROOT / "params.yaml"), variants)
+    scores = stages_behind("evaluate-tokenizer@t48", pipeline, variants, jobs, ROOT)
     assert set(scores) == {
         "evaluate-tokenizer@t48", "tokenizer@t48", "data@mocap", "data@yoga", "plan"
     }  # fmt: skip
-    model = stages_behind("evaluate@base", pipeline, variants)
-    assert {"transformer@base", "backbone", "lifter", "tokenizer@base", "data@photo"} < set(model)
-    assert "tokenizer@t48" not in model and "tables" not in model
-    assert "genhmr/tokenizer" in model["tokenizer@base"]
+    model = stages_behind("evaluate@tokens-48", pipeline, variants, jobs, ROOT)
+    assert {
+        "transformer@tokens-48", "backbone", "lifter", "tokenizer@mixed-t48", "data@photo"
+    } < set(model)  # fmt: skip
+    assert not {"tokenizer@t48", "data@web", "tables", "inputs"} & set(model)
+    assert "genhmr/train/loop.py" in model["tokenizer@mixed-t48"]
+    assert "genhmr/metrics/functional.py" not in model["tokenizer@mixed-t48"]
+    assert "genhmr/metrics/functional.py" in model["evaluate@tokens-48"]
 
 
 def test_doctor_tells_what_is_missing_and_what_that_blocks(tmp_path, variants):

@@ -13,8 +13,8 @@ import torch
 from click.testing import CliRunner
 
 from bench.__main__ import cli
+from bench.backbone import backbone_config, make_backbone
 from bench.data import prepare
-from bench.models import backbone_config, make_backbone
 from bench.params import read_yaml
 from bench.plan import build_jobs, write_plan
 from bench.stage import spread

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.models import backbone_config
+from bench.backbone import backbone_config
 from bench.params import read_yaml
 from bench.plan import build_jobs
 from genhmr.image.vit import ViTBackbone

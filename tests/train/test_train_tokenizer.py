@@ -9,13 +9,9 @@ from genhmr.body.model_files import BodyModelData
 from genhmr.body.rotations import axis_angle_to_matrix
 from genhmr.tokenizer.frames import PARENTS
 from genhmr.tokenizer.model import PoseTokenizer
-from genhmr.train.tokenizer import (
-    PosePool,
-    evaluate_tokenizer,
-    load_tokenizer,
-    save_tokenizer,
-    train_tokenizer,
-)
+from genhmr.train.tokenizer import PosePool, train_tokenizer
+from genhmr.train.tokenizer_files import load_tokenizer, save_tokenizer
+from genhmr.train.tokenizer_score import evaluate_tokenizer
 from genhmr.types import UserError
 
 SIZES = dict(num_tokens=48, num_codes=32, code_dim=8, width=16)

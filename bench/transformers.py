@@ -1,6 +1,6 @@
-"""Stages `backbone` and `transformer@`: train a model, or export the shipped one.
+"""Stage `transformer@`: train a masked transformer, or export the shipped one.
 
-Each stage ends in a folder of safetensors beside ``history.json``; resumable checkpoints live in
+It ends in a folder of safetensors beside ``history.json``; resumable checkpoints live in
 the scratch folder, which DVC does not know.
 """
 
@@ -30,12 +30,7 @@ from genhmr.data.augment import AugmentConfig
 from genhmr.data.crops import CropSource, iterate_crops
 from genhmr.data.decoded import DecodedShard
 from genhmr.data.shards import ImageShard
-from genhmr.image.pretrained import (
-    backbone_from_weights,
-    import_vitpose,
-    warm_start_pyramid,
-)
-from genhmr.image.vit import ViTBackbone, ViTConfig
+from genhmr.image.pretrained import backbone_from_weights, warm_start_pyramid
 from genhmr.train import parallel
 from genhmr.train.checkpoint import (
     BACKBONE_FILE,
@@ -43,7 +38,6 @@ from genhmr.train.checkpoint import (
     LIFTER_FILE,
     TOKENIZER_FILE,
     load_weights,
-    save_weights,
 )
 from genhmr.train.lifter import load_lifter
 from genhmr.train.model_files import (
@@ -51,90 +45,14 @@ from genhmr.train.model_files import (
     load_genhmr,
     save_genhmr,
 )
-from genhmr.train.pretrain import pretrain_backbone
-from genhmr.train.tokenizer import load_tokenizer
+from genhmr.train.tokenizer_files import load_tokenizer
 from genhmr.train.transformer import train_transformer
 from genhmr.transformer.genhmr import GenHMR
 from genhmr.transformer.losses import LossWeights
 from genhmr.types import CropBatch, UserError
 
 Json = dict[str, Any]
-BODY, MOTION = Path("datasets/open/body"), Path("datasets/open/motion")
 MAX_DECODED = 8 << 30  # bytes of decoded training images a set
-
-
-def backbone_config(job: Json) -> ViTConfig:
-    """The backbone that a job of the plan describes."""
-    sizes = job["model"]
-    return ViTConfig(
-        tuple(job["image_size"]),
-        sizes["patch"],
-        sizes["dim"],
-        sizes["depth"],
-        sizes["heads"],
-        drop_path=sizes["drop_path"],
-        stem=sizes["stem"],
-        patch_padding=sizes["patch_padding"],
-    )
-
-
-def make_backbone(job: Json, out: Path, scratch: Path) -> None:
-    """Pre-trains the backbone on rendered people, imports a published one, or exports the shipped.
-
-    Args:
-        job: ``build/plan/backbone/base.json``.
-        out: folder of ``backbone.safetensors``.
-        scratch: dense set and checkpoint.
-
-    Raises:
-        UserError: the file to import or to export is missing or of other sizes.
-    """
-    device, config = pick_device(job["device"]), backbone_config(job)
-    sizes = ViTBackbone.from_config(config).to_dict()
-    if job["weights"]:
-        with whole_folder(out) as part:
-            export_shipped(job["weights"], part / BACKBONE_FILE, sizes, "backbone")
-        return
-    if job["import"]:
-        with whole_folder(out) as part:
-            tensors = import_vitpose(Path(job["import"]), config).state_dict()
-            named = {f"backbone.{name}": tensor for name, tensor in tensors.items()}
-            about = {"kind": "backbone", "backbone": sizes, "imported": job["import"]}
-            save_weights(part / BACKBONE_FILE, named, about)
-        return
-    from genhmr.world.dense import dense_dataset
-
-    parallel.join(device)
-    train = job["train"]
-    shipped = [path for folder in (BODY, MOTION) for path in sorted(folder.rglob("*.npz"))]
-    with whole_folder(out) as part, scratch_folder(scratch, job, shipped) as folder:
-        with parallel.leader_first():
-            if not (folder / "dense").exists():  # it appears only when it is complete
-                dense_dataset(
-                    folder / "dense",
-                    train["images"],
-                    job["image_size"][0],
-                    job["seed"],
-                    body=BODY,
-                    motion=MOTION,
-                )
-        history = pretrain_backbone(
-            folder / "dense",
-            folder / "backbone",
-            part / BACKBONE_FILE,
-            config,
-            pyramid_dim=train["features"],
-            steps=train["steps"],
-            batch_size=train["batch"],
-            lr=train["lr"],
-            warmup=min(200, train["steps"] // 10),
-            seed=job["seed"],
-            device=device,
-            bf16=fast_bfloat16(device),
-        )
-        if parallel.rank() == 0:
-            write_history(part, history)
-    parallel.leave()
 
 
 def make_transformer(job: Json, build: Path, out: Path, scratch: Path) -> None:

@@ -1,0 +1,39 @@
+"""Stage `evaluate-tokenizer@`: a tokenizer's reconstruction errors, pose by pose."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench.stage import pick_device, whole_folder
+from genhmr.body.model_files import load_bodies
+from genhmr.data.motion_shards import MotionShard
+from genhmr.train.checkpoint import TOKENIZER_FILE
+from genhmr.train.tokenizer_files import load_tokenizer
+from genhmr.train.tokenizer_score import evaluate_tokenizer
+
+Json = dict[str, Any]
+
+
+def score_tokenizer(job: Json, model: Path, data: Path, out: Path) -> None:
+    """Reconstruction errors of one tokenizer, pose by pose.
+
+    Args:
+        job: ``build/plan/evaluate-tokenizer/<name>.json``.
+        model: folder of the tokenizer.
+        data: folder of the shards.
+        out: folder of ``per_pose.parquet`` (columns ``role, key, mpjpe, pa_mpjpe, mve``).
+    """
+    device = pick_device(job["device"])
+    tokenizer = load_tokenizer(model / TOKENIZER_FILE).to(device)
+    body = load_bodies(Path(job["bodies"])).neutral
+    frames = []
+    for role, split in job["sets"].items():
+        shard = MotionShard(data / role / split)
+        errors = evaluate_tokenizer(tokenizer, shard.poses, body, device=device)
+        keys = [f"{shard.keys[c]}/{f}" for c, f in zip(shard.clips, shard.frames)]
+        frames.append(pd.DataFrame({"role": role, "key": keys, **errors}))
+    with whole_folder(out) as part:
+        pd.concat(frames, ignore_index=True).to_parquet(part / "per_pose.parquet")

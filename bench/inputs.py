@@ -1,0 +1,133 @@
+"""Stage `inputs`: everything that goes into a job, as one small file that its stage depends on.
+
+``build/inputs/<kind>/<name>.json`` holds SHA-256s of the job's settings, of every file of code that
+its command can reach by imports, of the body and the weights it reads, and of the manifests of the
+shards it is given (which hold those of the shards). One file instead of twenty dependencies a
+stage, because DVC parses and writes its whole lock file after each stage: with 110 stages that took
+longer than most of them. It is also finer: data and code that a job does not use do not rerun it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.imports import code_of
+from bench.provenance import job_digest
+from genhmr.data.digest import sha256_of
+
+Json = dict[str, Any]
+
+# The module that runs each kind of job.
+MODULES = {
+    "backbone": "bench.backbone",
+    "lifter": "bench.lifter",
+    "tokenizer": "bench.tokenizers",
+    "transformer": "bench.transformers",
+    "evaluate-tokenizer": "bench.evaluate_tokenizer",
+    "evaluate": "bench.evaluate",
+}
+MOTION = "datasets/open/motion"
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a job reads beside its settings and the models of earlier stages.
+
+    Attributes:
+        code: files of this repository.
+        files: files and folders of the open world or of a licence.
+        data: splits of the data sets, as ``"lab/train"``.
+    """
+
+    code: tuple[str, ...]
+    files: tuple[str, ...]
+    data: tuple[str, ...]
+
+
+def needs_of(kind: str, name: str, jobs: dict[str, Json], root: Path) -> Needs:
+    """What one job of the plan reads.
+
+    Args:
+        kind: a key of ``MODULES``.
+        name: of the job.
+        jobs: job by path, see :func:`bench.plan.build_jobs`.
+        root: of the repository.
+    """
+    job = jobs[f"{kind}/{name}.json"]
+    if "skip" in job:
+        return Needs((), (), ())
+    bodies = job.get("bodies", "datasets/open/body")  # the backbone's pictures show the open body
+    made_here = kind == "backbone" and not job["weights"] and not job["import"]
+    files = [bodies, job.get("weights"), job.get("import"), MOTION if made_here else None]
+    trained_on = () if job.get("weights") else job.get("train_on", ())
+    if kind == "evaluate":  # the mean pose of what the model was trained on
+        trained_on = jobs[f"transformer/{name}.json"]["train_on"]
+    data = [f"{role}/train" for role in trained_on]
+    splits = job.get("sets", {})
+    data += [f"{role}/{split if kind != 'evaluate' else 'test'}" for role, split in splits.items()]
+    return Needs(
+        tuple(str(path) for path in code_of(MODULES[kind], root)),
+        tuple(path for path in files if path),
+        tuple(data),
+    )
+
+
+def read_jobs(plan: Path) -> dict[str, Json]:
+    """The jobs of all kinds that have inputs, by path, as they lie under ``build/plan``."""
+    return {
+        f"{kind}/{path.name}": json.loads(path.read_text())
+        for kind in MODULES
+        for path in sorted((plan / kind).glob("*.json"))
+    }
+
+
+def _digest(path: Path, pattern: str = "*") -> str:
+    """SHA-256 of a file, or of the files of a folder and their names; a word where it is absent."""
+    if path.is_file():
+        return sha256_of(path)
+    if not path.is_dir():
+        return "not there"
+    digest = hashlib.sha256()
+    for file in sorted(f for f in path.rglob(pattern) if f.is_file()):
+        digest.update(f"{file.relative_to(path)} {sha256_of(file)}\n".encode())
+    return digest.hexdigest()
+
+
+def write_inputs(plan: Path, data: Path, out: Path, root: Path = Path()) -> int:
+    """Writes one file a job, replacing what was there; returns how many.
+
+    Args:
+        plan: ``build/plan``.
+        data: folder of the shards.
+        out: ``build/inputs``.
+        root: of the repository, to which the paths in the jobs are relative.
+    """
+    jobs = read_jobs(plan)
+    part = out.with_name(out.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    known: dict[tuple[Path, str], str] = {}
+
+    def digest(path: Path, pattern: str = "*") -> str:
+        if (path, pattern) not in known:
+            known[path, pattern] = _digest(path, pattern)
+        return known[path, pattern]
+
+    for key, job in jobs.items():
+        kind, _, name = key.removesuffix(".json").partition("/")
+        needs = needs_of(kind, name, jobs, root)
+        content = {
+            "settings": job_digest(job),
+            "code": {path: digest(root / path) for path in needs.code},
+            "files": {path: digest(root / path) for path in needs.files},
+            "data": {split: digest(data / split, "*.json") for split in needs.data},
+        }
+        (part / key).parent.mkdir(parents=True, exist_ok=True)
+        (part / key).write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
+    shutil.rmtree(out, ignore_errors=True)
+    part.rename(out)
+    return len(jobs)
