@@ -10,6 +10,24 @@ import pandas as pd
 from bench.layout import BEST, SECOND
 
 METRIC_NAMES = {"mpjpe": "MPJPE", "pa_mpjpe": "PA-MPJPE", "mve": "MVE", "aiti": "AITI (s)"}
+# How the paper heads the columns that identify a row; any other is its name in words.
+KEY_NAMES = {
+    "ugs_iterations": "UGS iterations",
+    "annealing_duration_percent": "annealing duration (\\%)",
+    "tau_start": "$\\tau_0$",
+    "tau_end": "$\\tau_T$",
+    "tau_upper": "upper bound of $\\tau$",
+    "top_k": "$k$",
+    "l_mask": "$L_{\\mathrm{mask}}$",
+    "l_theta": "$L_{\\theta}$",
+    "l_beta": "$L_{\\beta}$",
+    "l_3d": "$L_{\\mathrm{3D}}$",
+    "l_2d": "$L_{\\mathrm{2D}}$",
+    "scale_1x": "$1\\times$",
+    "scale_4x": "$4\\times$",
+    "scale_8x": "$8\\times$",
+    "scale_16x": "$16\\times$",
+}
 _SPECIAL = str.maketrans({sign: f"\\{sign}" for sign in "&%#$"} | {"_": " "})
 _PACKAGES = "\\usepackage{amssymb,booktabs,graphicx}\n"
 
@@ -76,7 +94,8 @@ def _tabular(table: Printed) -> str:
     ))  # fmt: skip
     frame = pd.DataFrame({column: columns[column] for column in order})
     for position, key in enumerate(table.keys):
-        frame.insert(position, ("", key.replace("_", " ")), [entry[position] for entry in index])
+        head = KEY_NAMES.get(key, key.replace("_", " "))
+        frame.insert(position, ("", head), [entry[position] for entry in index])
     frame.columns = pd.MultiIndex.from_tuples(frame.columns)
     return frame.style.hide(axis="index").to_latex(
         hrules=True, multicol_align="c", column_format="l" * len(table.keys) + "r" * len(order)
@@ -89,7 +108,7 @@ def _frame(table: Printed, body: str) -> str:
     note = "; ".join(dict.fromkeys(tidy.loc[tidy["metric"] != "aiti", "status"]))
     return (
         f"\\textbf{{{table.title}}} (mm; rerun beside reported)\\\\[4pt]\n{body}\n"
-        f"{{\\footnotesize Status of the rerun: {note}.}}\n"
+        f"\\par\\smallskip{{\\footnotesize Status of the rerun: {note}.}}\n"
     )
 
 

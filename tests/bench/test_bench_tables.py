@@ -1,7 +1,9 @@
 """Tables from a fixed per-image frame: numbers, layout and status."""
 
 import json
+import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ from bench.tidy import Rerun, build_table, load_metrics
 from genhmr.types import UserError
 
 ROOT = Path(__file__).parents[2]
+GOLDEN = Path(__file__).parent / "golden"
 
 
 @pytest.fixture
@@ -295,6 +298,18 @@ def test_one_document_holds_all_tables(written):
     assert places == sorted(places)
 
 
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="LaTeX is not installed")
+@pytest.mark.parametrize("name", ["all", "table01", "table10", "table15"])
+def test_latex_compiles(written, tmp_path, name):
+    shutil.copy(written / "tables" / f"{name}.tex", tmp_path)
+    done = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", f"{name}.tex"],
+        cwd=tmp_path, capture_output=True, text=True, errors="replace",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-1000:]
+    assert "Overfull" not in done.stdout
+
+
 def test_a_setting_that_did_not_run_says_so(variants, job):
     images = _images(variants)
     images = images[images["setting"] != "top-20"]
@@ -314,6 +329,20 @@ def test_two_writings_are_byte_identical(written, build, variants, job, tmp_path
         if path.is_file():
             other = tmp_path / "again" / path.relative_to(written)
             assert path.read_bytes() == other.read_bytes()
+
+
+@pytest.mark.parametrize("number", range(1, 17))
+def test_every_table_is_what_it_was(written, number):
+    """CSV and LaTeX, letter by letter; after a wanted change: GOLDEN=write pytest -k what_it_was."""
+    for folder, suffix in (("tables", "csv"), ("tables", "tex"), ("compare", "csv")):
+        name = Path(folder) / f"table{number:02d}.{suffix}"
+        kept = GOLDEN / name
+        if os.environ.get("GOLDEN") == "write":
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(written / name, kept)
+        assert (written / name).read_text() == kept.read_text(), (
+            f"{name} is no longer {kept.relative_to(ROOT)}"
+        )
 
 
 def test_short_trainings_are_stamped(written, job):
