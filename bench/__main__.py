@@ -237,7 +237,7 @@ def figures() -> None:
 
     job = _job("tables")
     with recorded(PROVENANCE, "figures", job):
-        draw_figures(job, BUILD / "evaluate" / "base", RESULTS / "figures")
+        draw_figures(job, BUILD / "evaluate" / "base", RESULTS)
 
 
 @cli.command()

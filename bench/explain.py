@@ -214,7 +214,11 @@ def explain(place: str, variants: Json, pipeline: Json, build: Path, results: Pa
     code = {dep for deps in chain.values() for dep in deps if not dep.startswith("build/")}
     lines += ["an edit of any of these reruns it"]
     planning = {"variants.yaml", "bench/params.py", "bench/plan.py", "bench/plan_models.py"}
-    lines += [f"  {dep}" for dep in sorted(code - planning)]
+    folders: dict[str, list[str]] = {}
+    for dep in sorted(code - planning):
+        if not dep.endswith("__init__.py"):
+            folders.setdefault(str(Path(dep).parent), []).append(Path(dep).name)
+    lines += [f"  {folder}: {', '.join(names)}" for folder, names in folders.items()]
     lines.append("  params.yaml, variants.yaml: where it changes a job under build/plan above")
     return "\n".join(lines)
 

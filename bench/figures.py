@@ -1,4 +1,4 @@
-"""Pictures of what ran: galleries of crops, and Figures 4 to 7 and 10 to 12 of the paper redrawn.
+"""Pictures of what ran: the headline, galleries, and Figures 4 to 7 and 10 to 12 redrawn.
 
 The galleries show images spread evenly over each test set; only Figure 12, failures, chooses by
 error. The data come from the evaluation stage (``bench.evaluate_extras``); no trained model is
@@ -17,6 +17,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
+from bench.figures_headline import draw_headline
 from bench.figures_people import SAVE, draw_people
 from genhmr.body.model_files import load_bodies
 from genhmr.body.smpl import SMPL
@@ -82,14 +83,15 @@ def draw_schedules(trace: dict[str, np.ndarray], path: Path) -> None:
     plt.close(figure)
 
 
-def draw_figures(job: dict[str, Any], evaluated: Path, out: Path) -> None:
+def draw_figures(job: dict[str, Any], evaluated: Path, results: Path) -> None:
     """Writes all figures.
 
     Args:
         job: ``build/plan/tables.json``.
         evaluated: folder of one evaluation.
-        out: folder of the pictures.
+        results: folder of the numbers and the claims; the pictures go to ``figures/`` in it.
     """
+    out = results / "figures"
     out.mkdir(parents=True, exist_ok=True)
     folder = "datasets/open/body" if job["source"] == "open" else "datasets/body"
     body = SMPL(load_bodies(Path(folder)).neutral)
@@ -126,3 +128,4 @@ def draw_figures(job: dict[str, Any], evaluated: Path, out: Path) -> None:
     draw_masks(trace, out / "figure05.png")
     draw_confidences(trace, out / "figure06.png")
     draw_schedules(trace, out / "figure07.png")
+    draw_headline(job, results, out / "headline.png")

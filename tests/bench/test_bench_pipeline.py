@@ -75,8 +75,8 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("checkout")
     (folder / "datasets").mkdir()
     (folder / "datasets" / "open").symlink_to(ROOT / "datasets" / "open")
-    (folder / "bench").mkdir()
-    (folder / "bench" / "reported").symlink_to(ROOT / "bench" / "reported")
+    for code in ("bench", "genhmr"):
+        (folder / code).symlink_to(ROOT / code)
     params = read_yaml(ROOT / "params.yaml")
     params["profile"], params["device"] = "smoke", "cpu"
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
@@ -86,14 +86,13 @@ def run(tmp_path_factory):
     here = os.getcwd()
     os.chdir(folder)
     try:
-        commands = [["plan"], *(["data", role] for role in ROLES), ["pretrain"]]
+        commands = [["plan"], *(["data", role] for role in ROLES), ["inputs"], ["pretrain"]]
         for name in variants["tokenizers"]:
             commands += [["train-tokenizer", name], ["evaluate-tokenizer", name]]
         commands += [["train-lifter"]]
         for name in variants["transformers"]:
             commands += [["train-transformer", name], ["evaluate", name]]
-        commands += [["tables"], ["figures"]]
-        commands += [["claims"], ["report"]]
+        commands += [["tables"], ["claims"], ["figures"], ["report"]]
         for command in commands:
             result = CliRunner().invoke(cli, command, catch_exceptions=False)
             assert result.exit_code == 0, (command, result.output)
@@ -201,8 +200,9 @@ def test_a_number_is_walked_back_to_what_made_it(run, monkeypatch):
     weights = Path("build/models/transformer/base/genhmr.safetensors")
     assert hashlib.sha256(weights.read_bytes()).hexdigest()[:16] in result.output
     assert "trained here, too briefly to rank" in result.output
-    for line in ("python -m bench evaluate base", "python -m bench data wild", "genhmr/inference"):
+    for line in ("python -m bench evaluate base", "python -m bench data wild"):
         assert line in result.output
+    assert "  genhmr/inference: predict.py, refinement.py, sampling.py, timing.py" in result.output
     assert "has no record" not in result.output
 
 
@@ -234,7 +234,8 @@ def test_tables_and_pictures_are_there(run):
         assert ran["status"].str.contains("smoke run").all()
     names = {p.name for p in (run / "results" / "figures").iterdir()}
     galleries = {f"gallery-{s}.png" for s in ("open-lab", "open-wild", "open-extreme")}
-    assert names == galleries | {f"figure{n:02d}.png" for n in (4, 5, 6, 7, 10, 11, 12)}
+    figures = {f"figure{n:02d}.png" for n in (4, 5, 6, 7, 10, 11, 12)}
+    assert names == galleries | figures | {"headline.png"}
     summary = json.loads((run / "results" / "summary.json").read_text())
     assert set(summary["base"]) == {"open-lab", "open-wild", "open-extreme"}
 

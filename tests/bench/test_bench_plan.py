@@ -139,6 +139,9 @@ def test_variants_are_trained_as_long_as_one_another(params, variants):
         (lambda p: p["ugs"].__setitem__("schedule", "sine"), "choose one of cosine"),
         (lambda p: p["data"].__setitem__("source", "private"), "choose one of open, licensed"),
         (lambda p: p.pop("seed"), "'seed' is missing"),
+        (lambda p: p.__setitem__("models", "loss-*"), "must be of type list"),
+        (lambda p: p.__setitem__("models", ["base", 3]), "must be a list of names"),
+        (lambda p: p.__setitem__("weights", "mine"), "choose one of profile, shipped, trained"),
     ],
 )
 def test_bad_params_are_one_sentence(params, edit, message):
@@ -219,6 +222,46 @@ def test_sets_of_some_variants_alone_are_optional_where_a_licence_is_needed(para
     params["data"]["source"] = "open"
     jobs = build_jobs(params, variants)
     assert not any(job["optional"] for n, job in jobs.items() if n.startswith("data/"))
+
+
+def _run(jobs, kind):
+    return {name.split("/")[1].removesuffix(".json") for name, job in jobs.items()
+            if name.startswith(f"{kind}/") and "skip" not in job}  # fmt: skip
+
+
+def test_models_names_what_runs_with_what_that_needs(params, variants):
+    params["models"] = ["loss-*", "tokens-48", "c1024x256"]
+    jobs = build_jobs(params, variants)
+    losses = {name for name in variants["transformers"] if name.startswith("loss-")}
+    assert len(losses) == 6
+    assert _run(jobs, "transformer") == _run(jobs, "evaluate") == losses | {
+        "tokens-48", "ablation", "base"
+    }  # fmt: skip
+    assert _run(jobs, "tokenizer") == _run(jobs, "evaluate-tokenizer") == {
+        "base", "mixed-t48", "c1024x256"
+    }  # fmt: skip
+    assert "`models`" in jobs["tables.json"]["skipped"]["transformer/layers-2"]
+    params["models"] = ["base"]
+    assert _run(build_jobs(params, variants), "transformer") == {"base"}
+    params["models"] = ["tokens-*", "layer-9"]
+    with pytest.raises(UserError, match="models names 'layer-9', which no tokenizer or transform"):
+        build_jobs(params, variants)
+
+
+def test_the_shipped_base_can_stand_in_any_profile(params, variants):
+    params |= {"profile": "open", "weights": "shipped"}
+    jobs = build_jobs(params, variants)
+    given = {name for name, job in jobs.items() if job.get("weights")}
+    assert given == {
+        "backbone/base.json", "lifter/base.json", "tokenizer/base.json", "transformer/base.json"
+    }  # fmt: skip
+    assert jobs["transformer/base.json"]["seeds"] == [params["seed"]]
+    assert jobs["transformer/ablation.json"]["train"]["steps"] > 1000
+    params["seeds"] = 3
+    with pytest.raises(UserError, match="seeds is 3, and the base of this run is the shipped one"):
+        build_jobs(params, variants)
+    params |= {"profile": "mini", "weights": "trained"}
+    assert len(build_jobs(params, variants)["transformer/base.json"]["seeds"]) == 3
 
 
 def test_learned_reference_points_need_no_lifter(params, variants):

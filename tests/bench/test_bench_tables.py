@@ -333,7 +333,7 @@ def test_two_writings_are_byte_identical(written, build, variants, job, tmp_path
 
 @pytest.mark.parametrize("number", range(1, 17))
 def test_every_table_is_what_it_was(written, number):
-    """CSV and LaTeX, letter by letter; after a wanted change: GOLDEN=write pytest -k what_it_was."""
+    """CSV and LaTeX, letter by letter. After a wanted change: GOLDEN=write pytest -k it_was."""
     for folder, suffix in (("tables", "csv"), ("tables", "tex"), ("compare", "csv")):
         name = Path(folder) / f"table{number:02d}.{suffix}"
         kept = GOLDEN / name

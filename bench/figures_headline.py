@@ -1,0 +1,120 @@
+"""The headline plot: the trends of Tables 2 and 3 beside ours, and the verdicts on the claims."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from bench.figures_people import SAVE
+from genhmr.types import UserError
+
+# Validated for colour-blind readers as one ordered set; dashes, not colours, mark the paper.
+COLOURS = {"lab": "#0072b2", "wild": "#d55e00", "extreme": "#009e73"}
+VERDICTS = {"supported": "#009e73", "contradicted": "#d55e00", "undecided": "#b8b8b8",
+            "not judged": "#ececec"}  # fmt: skip
+
+
+def _read(path: Path, **options: Any) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path, **options)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is missing or damaged: rerun tables and claims.") from error
+
+
+def relative_changes(numbers: pd.DataFrame, table: str) -> pd.DataFrame:
+    """MPJPE of a table's rows over its first row, in per cent.
+
+    Args:
+        numbers: the tidy frame of ``results/numbers.csv``.
+        table: two digits; its rows are identified by one number.
+
+    Returns:
+        ``x, role, dataset, stands_for, reported, rerun``; NaN where nothing ran.
+    """
+    own = numbers[(numbers["table"] == table) & (numbers["metric"] == "mpjpe")]
+    own = own.assign(x=own["row"].str.partition("=")[2].astype(float))
+    for side in ("reported", "rerun"):
+        first = own.groupby("role")[side].transform("first")
+        own[side] = 100 * (own[side] / first - 1)
+    return own[["x", "role", "dataset", "stands_for", "reported", "rerun"]]
+
+
+def verdict_counts(claims: pd.DataFrame, side: str) -> dict[str, int]:
+    """How many claims have which verdict; what could not be judged is counted together.
+
+    Args:
+        claims: ``claims.csv``.
+        side: ``"paper"`` or ``"rerun"``.
+    """
+    judged = claims[side].where(claims[side].isin(VERDICTS), "not judged")
+    return {verdict: int((judged == verdict).sum()) for verdict in VERDICTS}
+
+
+def _draw_changes(
+    axis: plt.Axes, changes: pd.DataFrame, title: str, label: str, legend: str
+) -> None:
+    for role, colour in COLOURS.items():
+        own = changes[changes["role"] == role]
+        if not len(own):
+            continue
+        name, paper = own["dataset"].iloc[0], own["stands_for"].iloc[0]
+        axis.plot(own["x"], own["reported"], "--", c=colour, lw=1, label=f"{paper}, reported")
+        axis.plot(own["x"], own["rerun"], "o-", c=colour, lw=1.8, ms=3.5, label=f"{name}, rerun")
+    axis.axhline(0, c="k", lw=0.6)
+    axis.set(xlabel=label, ylabel="change of MPJPE (%)")
+    axis.set_title(title, fontsize=9)
+    axis.legend(fontsize=6.5, frameon=False, loc=legend)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def draw_headline(job: dict[str, Any], results: Path, path: Path) -> None:
+    """Tables 2 and 3 relative to their first rows, and the verdicts on the paper's claims.
+
+    Args:
+        job: ``build/plan/tables.json``.
+        results: folder of ``numbers.csv``, ``claims/`` and, of a kept run, ``open/claims/``.
+        path: of the picture.
+    """
+    numbers = _read(results / "numbers.csv", dtype={"table": str}, keep_default_na=False,
+                    na_values=[""])  # fmt: skip
+    claims = _read(results / "claims" / "claims.csv")
+    figure, (steps, iterations, verdicts) = plt.subplots(
+        1, 3, figsize=(12, 3.4), width_ratios=[1, 1, 1.25], layout="constrained"
+    )
+    _draw_changes(steps, relative_changes(numbers, "03"), "2D pose-guided refinement (Table 3)",
+                  "refinement steps", "lower left")  # fmt: skip
+    _draw_changes(iterations, relative_changes(numbers, "02"),
+                  "uncertainty-guided sampling (Table 2)", "sampling iterations",
+                  "center right")  # fmt: skip
+    bars = {"the paper's own tables": verdict_counts(claims, "paper")}
+    kept = results / "open" / "claims" / "claims.csv"
+    if kept.exists():
+        bars["committed open run"] = verdict_counts(_read(kept), "rerun")
+    bars[f"this rerun ({job['profile']})"] = verdict_counts(claims, "rerun")
+    for place, (name, counts) in enumerate(bars.items()):
+        left = 0
+        for verdict, colour in VERDICTS.items():
+            count = counts[verdict]
+            verdicts.barh(place, count, left=left, color=colour, height=0.6,
+                          label=verdict if place == 0 else None)  # fmt: skip
+            if count > 1:
+                verdicts.text(left + count / 2, place, str(count), ha="center", va="center",
+                              fontsize=8)  # fmt: skip
+            left += count
+    verdicts.set_yticks(range(len(bars)), list(bars), fontsize=8)
+    verdicts.invert_yaxis()
+    verdicts.set_xlabel("claims")
+    verdicts.set_title(f"{len(claims)} claims of the paper", fontsize=9)
+    verdicts.spines[["top", "right"]].set_visible(False)
+    verdicts.legend(
+        fontsize=7, frameon=False, ncols=4, loc="upper center", bbox_to_anchor=(0.45, -0.18)
+    )
+    figure.savefig(path, **SAVE)
+    plt.close(figure)

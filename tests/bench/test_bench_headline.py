@@ -1,0 +1,51 @@
+"""The headline plot: what it shows of the tidy frame and of the verdicts."""
+
+import pandas as pd
+import pytest
+
+from bench.figures_headline import draw_headline, relative_changes, verdict_counts
+from genhmr.types import UserError
+
+
+def _numbers():
+    rows = []
+    for table, key in (("02", "ugs_iterations"), ("03", "refinement_iterations")):
+        for step, paper, rerun in ((1, 80.0, 200.0), (3, 72.0, 210.0), (5, 60.0, None)):
+            for role, name, real in (("wild", "open-wild", "3DPW"), ("extreme", "open-x", "EMDB")):
+                scale = 2 if role == "extreme" else 1
+                rows.append((table, f"{key}={step}", paper * scale, role, name, real, "mpjpe",
+                             rerun))  # fmt: skip
+                rows.append((table, f"{key}={step}", 1.0, role, name, real, "mve", 1.0))
+            rows.append((table, f"{key}={step}", 0.1, None, "this machine", "A5000", "aiti", 0.2))
+    columns = ["table", "row", "reported", "role", "dataset", "stands_for", "metric", "rerun"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def test_changes_are_relative_to_the_first_row_of_each_set():
+    changes = relative_changes(_numbers(), "03")
+    for role in ("wild", "extreme"):
+        own = changes[changes["role"] == role]
+        assert own["x"].tolist() == [1, 3, 5]
+        assert own["reported"].tolist() == pytest.approx([0, -10, -25])
+        assert own["rerun"].tolist()[:2] == pytest.approx([0, 5])
+        assert own["rerun"].isna().tolist() == [False, False, True]
+
+
+def test_what_was_not_judged_is_counted_together():
+    verdicts = ["supported", "not run", "too short", "undecided", "supported"]
+    claims = pd.DataFrame({"rerun": verdicts})
+    assert verdict_counts(claims, "rerun") == {
+        "supported": 2, "contradicted": 0, "undecided": 1, "not judged": 2
+    }  # fmt: skip
+
+
+def test_the_picture_needs_numbers_and_claims(tmp_path):
+    with pytest.raises(UserError, match="numbers.csv is missing or damaged: rerun"):
+        draw_headline({"profile": "mini"}, tmp_path, tmp_path / "headline.png")
+    _numbers().to_csv(tmp_path / "numbers.csv", index=False)
+    for folder in ("claims", "open/claims"):
+        (tmp_path / folder).mkdir(parents=True)
+        claims = pd.DataFrame({"paper": ["supported"] * 4, "rerun": ["undecided"] * 4})
+        claims.to_csv(tmp_path / folder / "claims.csv", index=False)
+    draw_headline({"profile": "mini"}, tmp_path, tmp_path / "headline.png")
+    assert (tmp_path / "headline.png").stat().st_size > 10_000
