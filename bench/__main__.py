@@ -232,7 +232,7 @@ def claims() -> None:
 
 @cli.command()
 def figures() -> None:
-    """Draw the galleries and Figures 4 to 7 and 10 to 12 of the paper from our own runs."""
+    """Draw the galleries and Figures 4 to 7 and 9 to 12 of the paper from our own runs."""
     from bench.figures import draw_figures
 
     job = _job("tables")

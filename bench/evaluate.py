@@ -79,7 +79,8 @@ def score_model(job: Json, trained: Json, build: Path, out: Path) -> None:
         trained: ``build/plan/transformer/<name>.json``; its training sets give the mean pose.
         build: folder of shards and models.
         out: folder of ``per_image.parquet`` (``setting, step, role, seed, key, mpjpe, pa_mpjpe,
-            mve``; a setting that reports one step has step 0, seeds count from 0); of a model
+            mve``; a setting that reports one step has step 0, seeds count from 0; beside the
+            job's settings ``mean-pose`` and, of a model with a guide, ``lifted``); of a model
             with a setting ``headline`` also ``timing.json``, ``trace.npz`` and, of that
             setting and the first seed, ``gallery-``, ``failures-`` and ``predictions-<role>.npz``.
     """
@@ -119,11 +120,17 @@ def _score_into(part: Path, job: Json, trained: Json, build: Path) -> None:
 
             about = {"role": role, "key": keys}
             points = _detections(job, shard, rows, batch, Path(dataset["raw"])).to(device)
-            errors = score(*(torch.from_numpy(a) for a in mean.predict(len(rows))))
+            mean_bodies = [torch.from_numpy(a) for a in mean.predict(len(rows))]
+            errors = score(*mean_bodies)
             for seed, model in enumerate(models):
                 with torch.no_grad():
                     features = model.encode_image(batch.images.to(device))
                 tables.append(_frame(["mean-pose"], 0, seed, about, errors))
+                others = {"mean pose": (mean_bodies[0], errors["mpjpe"])}
+                if features.guide is not None:  # what sampling starts from, regressed in one go
+                    lifted = score(features.guide.pose, features.betas)
+                    tables.append(_frame(["lifted"], 0, seed, about, lifted))
+                    others["lifted keypoints"] = (features.guide.pose, lifted["mpjpe"])
                 samples: dict[str, Prediction] = {}  # settings that differ in refinement share one
                 for key, names in groups.items():
                     setting = json.loads(key)
@@ -140,7 +147,7 @@ def _score_into(part: Path, job: Json, trained: Json, build: Path) -> None:
                         own = score(path[step], sampled.betas)
                         tables.append(_frame(names, 0 if single else step, seed, about, own))
                     if "headline" in names and seed == 0:
-                        extras.add(batch, keys, points, sampled, path, cams, score)
+                        extras.add(batch, keys, points, sampled, path, cams, others, score)
         extras.write(part, role)
         if "headline" in job["settings"] and role == next(iter(job["sets"])):
             first = next(iter(iterate_crops(shard, 1, job["crop"])))

@@ -56,6 +56,7 @@ class Extras:
         sampled: Prediction,
         path: list[Tensor],
         cams: list[Tensor],
+        others: dict[str, tuple[Tensor, np.ndarray]],
         score: Callable[[Tensor, Tensor], dict[str, np.ndarray]],
     ) -> None:
         """Takes one batch.
@@ -67,6 +68,7 @@ class Extras:
             sampled: what sampling gave.
             path: poses (B, 24, 3, 3) before and after each refinement step.
             cams: (B, 3) cameras likewise.
+            others: other methods' poses (B, 24, 3, 3) and their errors (B,), by name.
             score: (pose, betas) -> errors.
         """
         self._predicted.append(
@@ -98,6 +100,9 @@ class Extras:
                 "pose": np.stack([path[step][i].cpu().numpy() for step in steps]),
                 "cam": np.stack([cams[step][i].cpu().numpy() for step in steps]),
                 "mpjpe": errors[i],
+                "other_name": np.array(list(others)),
+                "other_pose": np.stack([pose[i].cpu().numpy() for pose, _ in others.values()]),
+                "other_mpjpe": np.array([float(mpjpe[i]) for _, mpjpe in others.values()]),
                 "truth_pose": batch.pose[i].numpy(),
                 "truth_betas": batch.betas[i].numpy(),
             }

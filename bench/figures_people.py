@@ -21,6 +21,7 @@ from genhmr.world.render import Light, Mesh, draw
 
 TILE = 192  # pixels of one picture of the gallery
 GROUND_TRUTH, PREDICTION = (0.35, 0.62, 0.38), (0.85, 0.55, 0.35)  # linear RGB of the bodies
+PICTURES = ("image", "2D detections", "side", "truth, side")
 SAVE = {"dpi": 110, "metadata": {"Software": None}, "bbox_inches": "tight"}
 
 
@@ -85,18 +86,27 @@ def _picture(entry: dict[str, np.ndarray], column: str | int, body: SMPL) -> np.
     truth = column == "truth, side"
     step = len(entry["step"]) - 1 if isinstance(column, str) else _place(entry, column)
     pose, betas = entry["pose"][step], entry["betas"]
+    other = _other(entry, column)
     if truth:
         pose, betas = entry["truth_pose"], entry["truth_betas"]
+    if other is not None:  # seen by the camera of sampling: they have none of their own
+        pose, step = entry["other_pose"][other], _place(entry, 0)
     with torch.no_grad():
         vertices = body(torch.from_numpy(pose)[None], torch.from_numpy(betas)[None]).vertices
     vertices, faces = vertices[0].numpy(), np.asarray(body.faces)
-    if isinstance(column, int):
+    if isinstance(column, int) or other is not None:
         shift = cam_to_translation(torch.from_numpy(entry["cam"][step])).numpy()
         return _to_screen(render_body(vertices, faces, shift, image**2.2, PREDICTION))
     centred = vertices - (vertices.min(0) + vertices.max(0)) / 2
     far = np.array([0, 0, 2 * FOCAL_LENGTH / (IMAGE_SIZE * 0.85)])
     blank, colour = np.ones((TILE, TILE, 3), np.float32), GROUND_TRUTH if truth else PREDICTION
     return _to_screen(render_body(_side_view(centred), faces, far, blank, colour))
+
+
+def _other(entry: dict[str, np.ndarray], column: str | int) -> int | None:
+    """Where another method lies among those that were kept, None if it is none of them."""
+    names = list(entry["other_name"])
+    return names.index(column) if column in names else None
 
 
 def _place(entry: dict[str, np.ndarray], step: int) -> int:
@@ -111,6 +121,12 @@ def _detections(axis: Axes, points: np.ndarray) -> None:
     axis.set(xlim=(0, TILE), ylim=(TILE, 0))
 
 
+def _is_there(column: str | int, entries: Sequence[dict[str, np.ndarray]]) -> bool:
+    if isinstance(column, int):
+        return column < 0 or all((entry["step"] == column).any() for entry in entries)
+    return column in PICTURES or all(_other(entry, column) is not None for entry in entries)
+
+
 def draw_people(
     entries: Sequence[dict[str, np.ndarray]],
     columns: Sequence[str | int],
@@ -122,15 +138,14 @@ def draw_people(
 
     Args:
         entries: what the evaluation kept of the images (``bench.evaluate_extras``).
-        columns: "image", "2D detections", "side", "truth, side", or the step of refinement whose
-            body is drawn over the image: 0 is sampling, -1 the last. A step that no row has is
-            left out.
+        columns: "image", "2D detections", "side", "truth, side", the name of another method, or
+            the step of refinement whose body is drawn over the image: 0 is sampling, -1 the last.
+            A step or a method that no row has is left out.
         body: neutral.
         path: the PNG.
         title: above.
     """
-    kept = [c for c in columns if not isinstance(c, int) or c < 0
-            or all((entry["step"] == c).any() for entry in entries)]  # fmt: skip
+    kept = [c for c in columns if _is_there(c, entries)]
     heads = {0: "sampling", -1: "refined", "side": "refined, side"}
     height = 1.2 * len(entries) + 0.5
     figure, axes = plt.subplots(
@@ -145,11 +160,14 @@ def draw_people(
                                          else column), fontsize=8)  # fmt: skip
             if column == "2D detections":
                 _detections(axis, entry["keypoints_2d"])
-            if isinstance(column, int):
+            other = _other(entry, column)
+            if isinstance(column, int) or other is not None:
+                error = (entry["mpjpe"][_place(entry, column)] if other is None
+                         else entry["other_mpjpe"][other])  # fmt: skip
                 axis.text(
                     3,
                     TILE - 5,
-                    f"{entry['mpjpe'][_place(entry, column)]:.0f} mm",
+                    f"{error:.0f} mm",
                     fontsize=7,
                     color="white",
                     bbox={"facecolor": "black", "alpha": 0.5, "pad": 1, "lw": 0},

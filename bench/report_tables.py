@@ -19,7 +19,8 @@ Json = dict[str, Any]
 
 AITI = "aiti"
 NOT_RUN = "not run"
-METHODS = {"mean-pose": "mean pose", "default": "sampling", "headline": "+ refinement"}
+METHODS = {"mean-pose": "mean pose", "lifted": "lifted keypoints", "default": "sampling",
+           "headline": "+ refinement"}  # fmt: skip
 SHORT = 8  # rows; longer tables come folded
 
 

@@ -117,7 +117,8 @@ def summarise(
     summary: dict[str, Any] = {}
     metrics = ["mpjpe", "pa_mpjpe", "mve"]
     for model, frame in images.items():
-        wanted = frame[frame["setting"].isin(["mean-pose", "default", "headline"])]
+        methods = ["mean-pose", "lifted", "default", "headline"]
+        wanted = frame[frame["setting"].isin(methods)]
         for (role, setting), group in wanted.groupby(["role", "setting"]):
             means = group[metrics].mean(skipna=False).round(2).to_dict()
             entry = summary.setdefault(model, {}).setdefault(names[role], {})

@@ -107,7 +107,7 @@ def test_every_image_has_every_setting_once(run):
     counts = frame.groupby(["role", "setting", "step"]).size()
     per_role = counts.groupby("role").nunique()
     assert (per_role == 1).all(), "all settings score the same images"
-    everywhere = {"mean-pose", "default", "headline", "refinement"}
+    everywhere = {"mean-pose", "lifted", "default", "headline", "refinement"}
     settings = frame.groupby("role")["setting"].agg(set)
     assert settings["lab"] == everywhere, "Tables 2 and 12 do not print the lab"
     assert settings["wild"] == settings["extreme"] == everywhere | {"cosine-1", "top-2"}
@@ -134,7 +134,7 @@ def test_a_variant_is_trained_on_its_own_data_and_scored_by_its_own_setting(run)
         model = run / "build" / "models" / "transformer" / name
         assert json.loads((model / "history.json").read_text())[-1]["step"] == 0, "one step"
     frame = pd.read_parquet(run / "build" / "evaluate" / "sd-itw-bl" / "per_image.parquet")
-    assert set(frame["setting"]) == {"mean-pose", "refined-20"}
+    assert set(frame["setting"]) == {"mean-pose", "lifted", "refined-20"}
     assert set(frame["role"]) == {"lab", "wild", "extreme"}
     whole = pd.read_parquet(run / "build" / "evaluate" / "base" / "per_image.parquet")
     for role, own in frame[frame["setting"] == "refined-20"].groupby("role"):
@@ -234,7 +234,7 @@ def test_tables_and_pictures_are_there(run):
         assert ran["status"].str.contains("smoke run").all()
     names = {p.name for p in (run / "results" / "figures").iterdir()}
     galleries = {f"gallery-{s}.png" for s in ("open-lab", "open-wild", "open-extreme")}
-    figures = {f"figure{n:02d}.png" for n in (4, 5, 6, 7, 10, 11, 12)}
+    figures = {f"figure{n:02d}.png" for n in (4, 5, 6, 7, 9, 10, 11, 12)}
     assert names == galleries | figures | {"headline.png"}
     summary = json.loads((run / "results" / "summary.json").read_text())
     assert set(summary["base"]) == {"open-lab", "open-wild", "open-extreme"}
