@@ -28,7 +28,7 @@ from bench.claims import (
 )
 from bench.keys import clip_of, sequence_of
 from bench.stage import whole_folder
-from bench.status import METRICS, seed_spreads
+from bench.status import METRICS, seed_spreads, trained_alike
 from bench.tidy import ROW_ONLY, Rerun, model_of, read_rerun, samples
 
 Json = dict[str, Any]
@@ -46,7 +46,7 @@ def rerun_samples(variants: Json, job: Json, rerun: Rerun) -> Measured:
         A function of a cell; it returns words where the cell has no rerun that may rank.
     """
     roles = {entry["kind"]: role for role, entry in variants["datasets"].items()}
-    spreads = seed_spreads(rerun.images.get("base"), pairs=True)
+    spreads: dict[str, dict[tuple[str, str], float]] = {}  # by model, once each
 
     def measured(cell: Cell) -> Samples | str:
         kind, _, metric = cell.column.partition("_")
@@ -71,7 +71,9 @@ def rerun_samples(variants: Json, job: Json, rerun: Rerun) -> Measured:
         sequences = pd.Series([group(key) for key in values.index], index=values.index)
         steps = job["steps"].get(model)
         training = "shipped weights" if model in job["shipped"] else f"{steps} training steps"
-        spread = None if "tokenizer" in row else spreads.get((role, metric))
+        if model not in spreads:
+            spreads[model] = seed_spreads(trained_alike(rerun.images, model), pairs=True)
+        spread = None if "tokenizer" in row else spreads[model].get((role, metric))
         return Samples(values, sequences, training, model, spread)
 
     return measured

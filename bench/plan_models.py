@@ -151,20 +151,23 @@ def variant(name: str, variants: Json) -> Json:
 
 
 def seeds_of(name: str, profile: Json, params: Json) -> list[int]:
-    """The seeds that a transformer is trained with: several for the base, if asked for.
+    """The seeds that a transformer is trained with: several for the two bases, if asked for.
+
+    The seeds of the base tell what a training of its length leaves to chance, those of ``ablation``
+    what one as short as the variants' does.
 
     Raises:
-        UserError: more than one seed of weights that are shipped.
+        UserError: more than one seed where the profile takes shipped weights.
     """
     shipped = profile["weights"] == "shipped"
-    usual = 1 if shipped else profile["seeds"]
-    count = (params["seeds"] or usual) if name == "base" else 1
-    if count > 1 and shipped:
+    if params["seeds"] > 1 and shipped and params["weights"] == "profile":
         raise UserError(
-            f"params.yaml: seeds is {count}, and the base of this run is the shipped one, of which "
-            "there is one: choose profile open with weights: profile, which trains it."
+            f"params.yaml: seeds is {params['seeds']}, and profile '{params['profile']}' takes the "
+            "shipped base, of which there is one: choose profile open, which trains it."
         )
-    return [params["seed"] + index for index in range(count)]
+    if name not in ("base", ABLATION) or (name == "base" and shipped):
+        return [params["seed"]]
+    return [params["seed"] + index for index in range(params["seeds"] or profile["seeds"])]
 
 
 def transformer_job(

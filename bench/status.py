@@ -11,6 +11,7 @@ from scipy.stats import t as student
 
 from bench.intervals import bootstrap
 from bench.keys import clip_of, sequence_of
+from bench.plan_models import ABLATION
 
 Json = dict[str, Any]
 ROUNDING = 0.05  # half of the last digit of a printed error, millimetres
@@ -64,14 +65,14 @@ def seed_spreads(
     """How far one training's mean may lie from that of others, by set and metric.
 
     Args:
-        base: per-image metrics of the base, or None.
+        base: per-image metrics of a model with several seeds (:func:`trained_alike`), or None.
         pairs: of the difference of two single trainings, instead of one training and the mean of
-            the base's seeds.
+            those seeds.
 
     Returns:
-        Half the width of the 95 % prediction interval, over the seeds of the base's default
-        setting: Student's t times the standard deviation, times the square root of 2 or of
-        1 + 1 / seeds. Empty for one seed.
+        Half the width of the 95 % prediction interval, over the seeds of the default setting:
+        Student's t times the standard deviation, times the square root of 2 or of 1 + 1 / seeds.
+        Empty for one seed.
     """
     if base is None or "seed" not in base or base["seed"].nunique() < 2:
         return {}
@@ -81,6 +82,23 @@ def seed_spreads(
     width = student.ppf(0.975, count - 1) * np.sqrt(2 if pairs else 1 + 1 / count)
     spread = means.groupby("role").std(ddof=1) * width
     return {(role, metric): spread.loc[role, metric] for role in spread.index for metric in METRICS}
+
+
+def trained_alike(images: dict[str, pd.DataFrame], model: str) -> pd.DataFrame | None:
+    """Whose seeds tell what chance does to a model: trainings as long as its own, if there are any.
+
+    Args:
+        images: per-image metrics by transformer.
+        model: "transformer/<name>".
+
+    Returns:
+        Those of ``ablation`` for a variant, where it was trained with several seeds; else the
+        base's.
+    """
+    short = images.get(ABLATION)
+    if model != "transformer/base" and short is not None and short["seed"].nunique() > 1:
+        return short
+    return images.get("base")
 
 
 def judge(

@@ -17,7 +17,8 @@ from genhmr.world.generate import generate
 OPEN = Path(__file__).resolve().parents[1] / "datasets" / "open"
 GOAL = 150.0  # images a second
 # Enough that the start of two processes, about 3 s, does not count for much.
-COUNTS = {"open-lab": {"train": 6000}, "open-photo": {"train": 4000}, "open-wild": {"test": 4000}}
+COUNTS = {"open-lab": {"train": 6000}, "open-photo": {"train": 4000}, "open-wild": {"test": 4000},
+          "open-web": {"train": 4000}, "open-synth": {"train": 4000}}  # fmt: skip
 
 
 @pytest.mark.parametrize("dataset", COUNTS)

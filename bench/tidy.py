@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from bench.status import METRICS, Mean, judge, mean_of, seed_spreads
+from bench.status import METRICS, Mean, judge, mean_of, seed_spreads, trained_alike
 from genhmr.types import UserError
 
 Json = dict[str, Any]
@@ -177,7 +177,7 @@ def build_table(
     roles = {entry["kind"]: role for role, entry in datasets.items()}
     keys = key_columns(reported)
     rows = rerun_rows(number, spec, reported)
-    spreads = seed_spreads(rerun.images.get("base"))
+    spreads: dict[str, dict[tuple[str, str], float]] = {}  # by model, once each
     lines = []
     for own, paper in zip(rows, reported.to_dict("records")):
         named = {key: paper[key] for key in keys}
@@ -198,7 +198,9 @@ def build_table(
             if own is not None:
                 model = model_of(own, spec, job)
                 found = mean_of(samples(own, model, role, rerun), metric)
-                spread = spreads.get((role, metric))
+                if model not in spreads:
+                    spreads[model] = seed_spreads(trained_alike(rerun.images, model))
+                spread = spreads[model].get((role, metric))
                 refined = own.get("step", 0) > 0 or own.get("setting", "").startswith("refined")
                 status = judge(job, model, found, float(paper[column]), spread, refined)
             lines.append(

@@ -257,11 +257,14 @@ def test_the_shipped_base_can_stand_in_any_profile(params, variants):
     }  # fmt: skip
     assert jobs["transformer/base.json"]["seeds"] == [params["seed"]]
     assert jobs["transformer/ablation.json"]["train"]["steps"] > 1000
-    params["seeds"] = 3
-    with pytest.raises(UserError, match="seeds is 3, and the base of this run is the shipped one"):
-        build_jobs(params, variants)
-    params |= {"profile": "mini", "weights": "trained"}
+    assert len(jobs["transformer/ablation.json"]["seeds"]) == jobs["evaluate/ablation.json"][
+        "models"] == variants["profiles"]["open"]["seeds"] > 1  # fmt: skip
+    assert len(jobs["transformer/layers-2.json"]["seeds"]) == 1
+    params |= {"profile": "mini", "weights": "trained", "seeds": 3}
     assert len(build_jobs(params, variants)["transformer/base.json"]["seeds"]) == 3
+    params["weights"] = "profile"
+    with pytest.raises(UserError, match="seeds is 3, and profile 'mini' takes the shipped base"):
+        build_jobs(params, variants)
 
 
 def test_learned_reference_points_need_no_lifter(params, variants):

@@ -15,7 +15,7 @@ from bench.layout import lay_out
 from bench.params import read_yaml
 from bench.plan import build_jobs
 from bench.provenance import job_digest
-from bench.status import Mean, judge, mean_of, seed_spreads
+from bench.status import Mean, judge, mean_of, seed_spreads, trained_alike
 from bench.tables import wide, write_tables
 from bench.tables_latex import Printed, latex
 from bench.tidy import Rerun, build_table, load_metrics
@@ -459,6 +459,20 @@ def test_the_spread_of_seeds_is_a_prediction_interval():
         4.3027 * np.sqrt(2), rel=1e-4
     )
     assert seed_spreads(frame[frame["seed"] == 0]) == {} == seed_spreads(None)
+
+
+def test_chance_is_measured_on_trainings_of_equal_length(job):
+    def frame(seeds):
+        return pd.DataFrame({"seed": range(seeds), "setting": "default"})
+
+    images = {"base": frame(3), "ablation": frame(1), "layers-2": frame(1)}
+    for model in ("transformer/base", "transformer/layers-2"):
+        assert trained_alike(images, model) is images["base"], "there is no better one"
+    images["ablation"] = frame(3)
+    assert trained_alike(images, "transformer/layers-2") is images["ablation"]
+    assert trained_alike(images, "transformer/ablation") is images["ablation"]
+    assert trained_alike(images, "transformer/base") is images["base"]
+    assert trained_alike({}, "transformer/base") is None
 
 
 def test_several_seeds_widen_the_interval():
