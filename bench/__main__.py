@@ -127,11 +127,12 @@ def data(role: str) -> None:
 
 
 @cli.command()
-def inputs() -> None:
-    """Note what goes into each job, as one small file that DVC compares."""
+@click.argument("group", type=click.Choice(["backbone", "motion", "images"]))
+def inputs(group: str) -> None:
+    """Note what goes into each job of a group, as one small file that DVC compares."""
     from bench.inputs import write_inputs
 
-    count = write_inputs(BUILD / "plan", BUILD / "data", BUILD / "inputs")
+    count = write_inputs(group, BUILD / "plan", BUILD / "data", BUILD / "inputs")
     click.echo(f"inputs of {count} jobs in {BUILD / 'inputs'}")
 
 

@@ -41,7 +41,7 @@ def relative_changes(numbers: pd.DataFrame, table: str) -> pd.DataFrame:
     own = numbers[(numbers["table"] == table) & (numbers["metric"] == "mpjpe")]
     own = own.assign(x=own["row"].str.partition("=")[2].astype(float))
     for side in ("reported", "rerun"):
-        first = own.groupby("role")[side].transform("first")
+        first = own.groupby("role")[side].transform(lambda values: values.iloc[0])
         own[side] = 100 * (own[side] / first - 1)
     return own[["x", "role", "dataset", "stands_for", "reported", "rerun"]]
 

@@ -1,10 +1,12 @@
-"""Stage `inputs`: everything that goes into a job, as one small file that its stage depends on.
+"""Stages `inputs-*`: what goes into a job, as one small file that its stage depends on.
 
 ``build/inputs/<kind>/<name>.json`` holds SHA-256s of the job's settings, of every file of code that
 its command can reach by imports, of the body and the weights it reads, and of the manifests of the
 shards it is given (which hold those of the shards). One file instead of twenty dependencies a
 stage, because DVC parses and writes its whole lock file after each stage: with 110 stages that took
 longer than most of them. It is also finer: data and code that a job does not use do not rerun it.
+
+There are three such stages, so that tokenizers wait for motion alone and the backbone for no data.
 """
 
 from __future__ import annotations
@@ -13,12 +15,14 @@ import hashlib
 import json
 import shutil
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from bench.imports import code_of
 from bench.provenance import job_digest
 from genhmr.data.digest import sha256_of
+from genhmr.types import UserError
 
 Json = dict[str, Any]
 
@@ -31,7 +35,15 @@ MODULES = {
     "evaluate-tokenizer": "bench.evaluate_tokenizer",
     "evaluate": "bench.evaluate",
 }
+# What each stage notes, and waits for the data of.
+GROUPS = {
+    "backbone": ("backbone",),
+    "motion": ("lifter", "tokenizer", "evaluate-tokenizer"),
+    "images": ("transformer", "evaluate"),
+}
 MOTION = "datasets/open/motion"
+# Beside what a job reads in a folder: notes, and files for other commands.
+OTHERS = ("*.md", "LICENSE*", "SMPL_to_J19.pkl", "*.pth")
 
 
 @dataclass(frozen=True)
@@ -64,6 +76,8 @@ def needs_of(kind: str, name: str, jobs: dict[str, Json], root: Path) -> Needs:
     bodies = job.get("bodies", "datasets/open/body")  # the backbone's pictures show the open body
     made_here = kind == "backbone" and not job["weights"] and not job["import"]
     files = [bodies, job.get("weights"), job.get("import"), MOTION if made_here else None]
+    if job.get("detections") == "openpose":
+        files += [f"{dataset['raw']}/openpose" for dataset in job["sets"].values()]
     trained_on = () if job.get("weights") else job.get("train_on", ())
     if kind == "evaluate":  # the mean pose of what the model was trained on
         trained_on = jobs[f"transformer/{name}.json"]["train_on"]
@@ -94,22 +108,28 @@ def _digest(path: Path, pattern: str = "*") -> str:
         return "not there"
     digest = hashlib.sha256()
     for file in sorted(f for f in path.rglob(pattern) if f.is_file()):
+        if any(fnmatch(file.name, other) for other in OTHERS):
+            continue
         digest.update(f"{file.relative_to(path)} {sha256_of(file)}\n".encode())
     return digest.hexdigest()
 
 
-def write_inputs(plan: Path, data: Path, out: Path, root: Path = Path()) -> int:
-    """Writes one file a job, replacing what was there; returns how many.
+def write_inputs(group: str, plan: Path, data: Path, out: Path, root: Path = Path()) -> int:
+    """Writes one file a job of a group, replacing what was there; returns how many.
 
     Args:
+        group: a key of ``GROUPS``.
         plan: ``build/plan``.
         data: folder of the shards.
         out: ``build/inputs``.
         root: of the repository, to which the paths in the jobs are relative.
+
+    Raises:
+        UserError: there is no plan; nothing is written.
     """
     jobs = read_jobs(plan)
-    part = out.with_name(out.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
+    if not jobs:
+        raise UserError(f"{plan} is missing: run `python -m bench plan` first.")
     known: dict[tuple[Path, str], str] = {}
 
     def digest(path: Path, pattern: str = "*") -> str:
@@ -117,17 +137,23 @@ def write_inputs(plan: Path, data: Path, out: Path, root: Path = Path()) -> int:
             known[path, pattern] = _digest(path, pattern)
         return known[path, pattern]
 
-    for key, job in jobs.items():
-        kind, _, name = key.removesuffix(".json").partition("/")
-        needs = needs_of(kind, name, jobs, root)
-        content = {
-            "settings": job_digest(job),
-            "code": {path: digest(root / path) for path in needs.code},
-            "files": {path: digest(root / path) for path in needs.files},
-            "data": {split: digest(data / split, "*.json") for split in needs.data},
-        }
-        (part / key).parent.mkdir(parents=True, exist_ok=True)
-        (part / key).write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
-    shutil.rmtree(out, ignore_errors=True)
-    part.rename(out)
-    return len(jobs)
+    count = 0
+    for kind in GROUPS[group]:
+        part = out / f"{kind}.part"
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        for key in (key for key in jobs if key.startswith(f"{kind}/")):
+            name = Path(key).stem
+            needs = needs_of(kind, name, jobs, root)
+            content = {
+                "settings": job_digest(jobs[key]),
+                "code": {path: digest(root / path) for path in needs.code},
+                "files": {path: digest(root / path) for path in needs.files},
+                "data": {split: digest(data / split, "*.json") for split in needs.data},
+            }
+            text = json.dumps(content, indent=1, sort_keys=True)
+            (part / f"{name}.json").write_text(text + "\n")
+            count += 1
+        shutil.rmtree(out / kind, ignore_errors=True)
+        part.rename(out / kind)
+    return count

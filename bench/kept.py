@@ -52,6 +52,32 @@ def attach(tidy: pd.DataFrame, kept: pd.DataFrame | None) -> pd.DataFrame:
     return joined.assign(open_n=joined["open_n"].fillna(0).astype(int))
 
 
+def _readme(job: Json) -> str:
+    """What kind of run it was, in words; the numbers lie beside."""
+    base = "transformer/base"
+    trained = {name: steps for name, steps in job["steps"].items() if name not in job["shipped"]}
+    origin = "trained from nothing"
+    if base in job["shipped"]:
+        origin = "the shipped weights (datasets/open/weights/README.md)"
+    lengths = sorted({f"{steps:,}" for name, steps in trained.items() if name != base})
+    left_out = sorted(
+        name.removeprefix("transformer/").replace("tokenizer/", "tokenizer ")
+        for name in set(job["skipped"]) - set(job["same"])
+        if name.startswith(("transformer/", "tokenizer/"))
+    )
+    return f"""# The committed run of profile `open`
+
+It stands as the third column (`open_run`) beside the reported numbers and the rerun in every
+comparison, so that a newcomer's short trainings have something to stand beside. All of it is the
+open world, none of it the paper's data. `python -m bench keep` wrote this folder; the machine, the
+commit and the seconds of every stage are in `provenance/`.
+
+* Base: {origin}.
+* Variants: {len(set(trained) - {base})} trained, {" or ".join(lengths) or "no"} steps each.
+* Not run: {", ".join(left_out) or "nothing"}.
+"""
+
+
 def keep(job: Json, results: Path) -> Path:
     """Copies the numbers of a finished `open` run to ``results/open``; returns that folder.
 
@@ -60,12 +86,17 @@ def keep(job: Json, results: Path) -> Path:
         results: the results folder.
 
     Raises:
-        UserError: another profile was planned, or the results are missing.
+        UserError: another profile or other inference settings were planned, or the results are
+            missing.
     """
     if job["profile"] != "open" or job["source"] != "open":
         raise UserError(
             f"profile {job['profile']} on {job['source']} data is planned: only a run of profile "
             "open in the open world is kept (dvc exp run -S profile=open)."
+        )
+    if job["turned"]:
+        raise UserError(
+            f"{', '.join(job['turned'])} in params.yaml: a run is kept with the paper's settings."
         )
     target = results / "open"
     wanted = (NUMBERS, "summary.json", "compare", "claims", "provenance")
@@ -80,12 +111,10 @@ def keep(job: Json, results: Path) -> Path:
                 f"{results} was written by another plan than build/plan: let `dvc repro` finish "
                 "first."
             )
-    readme = (target / "README.md").read_text() if (target / "README.md").exists() else None
     with whole_folder(target) as part:
         for path in sources:
             copy = shutil.copytree if path.is_dir() else shutil.copy
             copy(path, part / path.name)
         (part / "plan.json").write_text(json.dumps(job, indent=1, sort_keys=True) + "\n")
-        if readme is not None:
-            (part / "README.md").write_text(readme)
+        (part / "README.md").write_text(_readme(job))
     return target

@@ -70,7 +70,7 @@ def _export(source: Path, width: int, target: Path) -> None:
     own = {k.removeprefix(_PREFIX): t for k, t in tensors.items() if k.startswith(_PREFIX)}
     if config.get("sizes", {}).get("lifter") != width or not own:
         raise UserError(
-            f"{source} has no lifter of width {width}: choose profile open, which trains one, or "
+            f"{source} has no lifter of width {width}: set weights to trained in params.yaml, or "
             "take the edit of variants.yaml back."
         )
     lifter = PoseLifter(width)

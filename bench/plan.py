@@ -213,9 +213,12 @@ def describe(params: Json, variants: Json, jobs: dict[str, Json]) -> str:
     trained = sum("weights" in job and job["weights"] is None for job in jobs.values())
     minutes = profile["minutes"]
     duration = f"{minutes} min" if minutes < 120 else f"{minutes / 60:.0f} h"
+    turned = params["models"] or params["weights"] != "profile"
+    about = "parts of it or other weights, by params.yaml" if turned else profile["about"]
     return (
-        f"profile {params['profile']} ({profile['about']}), {params['data']['source']} data: "
+        f"profile {params['profile']} ({about}), {params['data']['source']} data: "
         f"{count['data']} data sets, {trained} models to train, "
         f"{count['tokenizer']} tokenizers and {count['evaluate']} transformers to evaluate, "
-        f"then the tables; about {duration} on 2 cores where everything has to run."
+        f"then the tables; {'the whole profile takes ' if turned else ''}about {duration} on "
+        "2 cores where everything has to run."
     )

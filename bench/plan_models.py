@@ -207,21 +207,29 @@ def transformer_job(
     }  # fmt: skip
 
 
-def _wanted(patterns: list[str], variants: Json) -> dict[str, set[str]]:
+def _wanted(patterns: list[str], variants: Json, only: Json) -> dict[str, set[str]]:
     """The tokenizers and transformers that ``models`` of params.yaml asks for.
 
     With the base, with the tokenizer below each transformer, and with the base of the tables that
     compare trainings where one of those is asked for.
 
+    Args:
+        patterns: shell patterns of names.
+        variants: content of variants.yaml.
+        only: what the profile restricts itself to, by kind; empty for nothing.
+
     Raises:
-        UserError: a pattern that no name matches.
+        UserError: a pattern that no name of the profile matches.
     """
-    known = {kind: variants[f"{kind}s"] for kind in ("tokenizer", "transformer")}
+    known = {
+        kind: {n: e for n, e in variants[f"{kind}s"].items() if n in only.get(kind, (n,))}
+        for kind in ("tokenizer", "transformer")
+    }
     for pattern in patterns:
         if not any(fnmatch(name, pattern) for names in known.values() for name in names):
             raise UserError(
-                f"params.yaml: models names '{pattern}', which no tokenizer or transformer of "
-                "variants.yaml matches."
+                f"params.yaml: models names '{pattern}', which no tokenizer or transformer of this "
+                "profile matches (variants.yaml)."
             )
     found = {
         kind: {n for n in names if any(fnmatch(n, pattern) for pattern in patterns)}
@@ -239,7 +247,7 @@ def left_out(variants: Json, profile: Json, params: Json) -> dict[str, str]:
     """Why a model of variants.yaml is not part of this run, by ``"transformer/<name>"``."""
     reasons: dict[str, str] = {}
     if params["models"]:
-        for kind, names in _wanted(params["models"], variants).items():
+        for kind, names in _wanted(params["models"], variants, profile.get("only", {})).items():
             for name in set(variants[f"{kind}s"]) - names:
                 reasons[f"{kind}/{name}"] = "left out of this run by `models` of params.yaml"
     for kind, wanted in profile.get("only", {}).items():

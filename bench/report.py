@@ -32,7 +32,7 @@ FIGURES = {
     "figure04": "2D pose-guided refinement step by step, as Figure 4",
     "figure05": "[MASK] and decoded tokens of one image in each iteration, as Figure 5",
     "figure06": "Confidence of every token of one image after each iteration, as Figure 6",
-    "figure09": "Beside the mean pose and the pose lifted from keypoints, in the place of Figure 9",
+    "figure09": "Beside the other methods of the suite, in the place of Figure 9",
     "figure10": "Challenging poses, by sampling alone, as Figure 10",
     "figure11": "The effect of 2D pose-guided refinement, as Figure 11",
     "figure12": "Failures, as Figure 12",

@@ -84,7 +84,7 @@ def banner(run: Run) -> str:
     same = job.get("same", {})
     out = [m for m in job.get("skipped", {}) if m.startswith(("transformer/", "tokenizer/"))]
     if missing := [model for model in out if model not in same]:
-        notes.append(f"This profile leaves {len(missing)} models out; their rows are not run.")
+        notes.append(f"This run leaves {len(missing)} models out; their rows are not run.")
     body = "".join(f"<p>{note}</p>" for note in notes)
     return (
         f'<aside class="banner" aria-label="What these numbers are">{body}</aside>\n'

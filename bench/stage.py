@@ -126,7 +126,7 @@ def export_shipped(source: str, target: Path, wanted: Json, entry: str) -> None:
         shipped = {k: sizes.get(k) for k in other}
         raise UserError(
             f"{source} was trained with {shipped} and this job asks for {other}: "
-            "choose profile open, which trains it, or take the edit of variants.yaml back."
+            "set weights to trained in params.yaml, or take the edit of variants.yaml back."
         )
     shutil.copyfile(source, target)
     click.echo(f"shipped weights {source}")

@@ -11,7 +11,6 @@ from scipy.stats import t as student
 
 from bench.intervals import bootstrap
 from bench.keys import clip_of, sequence_of
-from bench.plan_models import ABLATION
 
 Json = dict[str, Any]
 ROUNDING = 0.05  # half of the last digit of a printed error, millimetres
@@ -95,7 +94,7 @@ def trained_alike(images: dict[str, pd.DataFrame], model: str) -> pd.DataFrame |
         Those of ``ablation`` for a variant, where it was trained with several seeds; else the
         base's.
     """
-    short = images.get(ABLATION)
+    short = images.get("ablation")
     if model != "transformer/base" and short is not None and short["seed"].nunique() > 1:
         return short
     return images.get("base")

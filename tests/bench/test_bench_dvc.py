@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bench.inputs import write_inputs
+from bench.inputs import GROUPS, write_inputs
 from bench.params import read_yaml
 from bench.plan import build_jobs, write_plan
 
 ROOT = Path(__file__).parents[2]
+NOTED = [f"inputs-{group}" for group in GROUPS]
 
 
 def dvc(*arguments):
@@ -36,6 +37,8 @@ def checkout(tmp_path_factory):
     ignore = shutil.ignore_patterns("__pycache__", "tests")
     for name in ("genhmr", "bench"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignore)
+    (folder / "datasets" / "body").mkdir(parents=True)
+    (folder / "datasets" / "body" / "README.md").write_text("none yet")
     for name in ("body", "motion", "weights"):
         (folder / "datasets" / "open" / name).mkdir(parents=True)
         (folder / "datasets" / "open" / name / "x").write_text(name)
@@ -63,7 +66,8 @@ def checkout(tmp_path_factory):
             for split in ("train", "test", "val"):
                 (path / split).mkdir()
                 (path / split / "manifest.json").write_text("{}\n")
-        write_inputs(Path("build/plan"), Path("build/data"), Path("build/inputs"))
+        for group in GROUPS:
+            write_inputs(group, Path("build/plan"), Path("build/data"), Path("build/inputs"))
         for name in ("results/summary.json", "results/numbers.csv", "results/open/README.md"):
             Path(name).parent.mkdir(exist_ok=True)
             Path(name).write_text("{}\n")
@@ -88,13 +92,13 @@ def edited(path, content):
     try:
         if str(path).endswith(".yaml"):
             dvc("repro", "plan")
-        dvc("repro", "--single-item", "inputs")  # the data are made up and cannot be made again
+        dvc("repro", "--single-item", *NOTED)  # the data are made up and cannot be made again
         yield
     finally:
         Path(path).write_bytes(kept)
         if str(path).endswith(".yaml"):
             dvc("repro", "plan")
-        dvc("repro", "--single-item", "inputs")
+        dvc("repro", "--single-item", *NOTED)
 
 
 def test_nothing_runs_twice(checkout, monkeypatch):
@@ -152,6 +156,15 @@ def test_an_edited_variant_reruns_itself_its_evaluation_and_the_tables(checkout,
     variants["transformers"]["layers-6"]["layers"] = 5
     with edited("variants.yaml", yaml.safe_dump(variants, sort_keys=False).encode()):
         assert _would_run() == {"transformer@layers-6", "tables", "claims"}
+
+
+def test_a_tokenizer_waits_for_motion_alone_and_the_backbone_for_no_data(checkout, monkeypatch):
+    monkeypatch.chdir(checkout)
+    names = set(dvc("dag", "--dot", "tokenizer@base").replace('"', " ").split())
+    assert {"data@mocap", "data@yoga", "inputs-motion"} <= names
+    assert not {"data@lab", "data@wild", "inputs-images"} & names
+    names = set(dvc("dag", "--dot", "backbone").replace('"', " ").split())
+    assert "inputs-backbone" in names and not any(name.startswith("data@") for name in names)
 
 
 def test_after_all_edits_are_taken_back_nothing_runs(checkout, monkeypatch):

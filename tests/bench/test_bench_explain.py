@@ -68,7 +68,7 @@ def test_the_stages_behind_a_number_are_those_of_the_pipeline(variants):
     assert {
         "transformer@tokens-48", "backbone", "lifter", "tokenizer@mixed-t48", "data@photo"
     } < set(model)  # fmt: skip
-    assert not {"tokenizer@t48", "data@web", "tables", "inputs"} & set(model)
+    assert not {"tokenizer@t48", "data@web", "tables", "inputs-images"} & set(model)
     assert "genhmr/train/loop.py" in model["tokenizer@mixed-t48"]
     assert "genhmr/metrics/functional.py" not in model["tokenizer@mixed-t48"]
     assert "genhmr/metrics/functional.py" in model["evaluate@tokens-48"]

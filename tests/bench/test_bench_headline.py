@@ -31,6 +31,12 @@ def test_changes_are_relative_to_the_first_row_of_each_set():
         assert own["rerun"].isna().tolist() == [False, False, True]
 
 
+def test_where_the_first_row_failed_there_is_nothing_to_compare_with():
+    numbers = _numbers()
+    numbers.loc[numbers["row"] == "refinement_iterations=1", "rerun"] = None
+    assert relative_changes(numbers, "03")["rerun"].isna().all()
+
+
 def test_what_was_not_judged_is_counted_together():
     verdicts = ["supported", "not run", "too short", "undecided", "supported"]
     claims = pd.DataFrame({"rerun": verdicts})

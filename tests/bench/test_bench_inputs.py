@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from bench.imports import code_of
-from bench.inputs import MODULES, needs_of, write_inputs
+from bench.inputs import GROUPS, MODULES, _digest, needs_of, write_inputs
 from bench.params import read_yaml
 from bench.plan import build_jobs, write_plan
+from genhmr.types import UserError
 
 ROOT = Path(__file__).parents[2]
 LOADED = """
@@ -82,6 +83,63 @@ def test_training_the_backbone_here_needs_the_motion(jobs):
     assert "datasets/open/motion" in needs_of("backbone", "base", jobs, ROOT).files
 
 
+@pytest.mark.parametrize("profile", ["smoke", "mini", "open", "paper"])
+@pytest.mark.parametrize("source", ["open", "licensed"])
+def test_whatever_is_noted_is_watched_by_the_stage_that_notes_it(profile, source):
+    """A file among the inputs of a job that no dependency of the stage covers would go unseen."""
+    params = read_yaml(ROOT / "params.yaml") | {"profile": profile}
+    params["data"]["source"] = source
+    jobs = build_jobs(params, read_yaml(ROOT / "variants.yaml"))
+    stages = read_yaml(ROOT / "dvc.yaml")["stages"]
+    outs = set()
+    for group, kinds in GROUPS.items():
+        watched = stages[f"inputs-{group}"]["deps"]
+        outs |= set(stages[f"inputs-{group}"]["outs"])
+        for key in jobs:
+            kind, _, name = key.removesuffix(".json").partition("/")
+            if kind not in kinds:
+                continue
+            needs = needs_of(kind, name, jobs, ROOT)
+            read = [*needs.code, *needs.files, *(f"build/data/{split}" for split in needs.data)]
+            for path in read:
+                assert any(path == dep or path.startswith(f"{dep}/") for dep in watched), path
+    assert outs == {f"build/inputs/{kind}" for kind in MODULES}
+
+
+def test_jobs_of_the_paper_need_the_licensed_bodies_and_what_is_imported():
+    params = read_yaml(ROOT / "params.yaml") | {"profile": "paper"}
+    params["data"]["source"] = "licensed"
+    params["detections"]["source"] = "openpose"
+    jobs = build_jobs(params, read_yaml(ROOT / "variants.yaml"))
+    assert needs_of("lifter", "base", jobs, ROOT).code == ()
+    assert "datasets/body/vitpose-h.pth" in needs_of("backbone", "base", jobs, ROOT).files
+    assert needs_of("tokenizer", "t48", jobs, ROOT).files == ("datasets/body",)
+    assert set(needs_of("evaluate", "base", jobs, ROOT).files) == {
+        "datasets/body", "datasets/raw/h36m/openpose", "datasets/raw/3dpw/openpose",
+        "datasets/raw/emdb/openpose",
+    }  # fmt: skip
+
+
+def test_notes_and_files_of_other_commands_are_no_inputs(tmp_path):
+    for name in ("SMPL_NEUTRAL.pkl", "README.md", "LICENSE.txt"):
+        (tmp_path / name).write_text(name)
+    before = _digest(tmp_path)
+    for name in ("SMPL_to_J19.pkl", "vitpose-h.pth", "README.md"):
+        (tmp_path / name).write_text("new")
+    assert _digest(tmp_path) == before
+    (tmp_path / "SMPL_NEUTRAL.pkl").write_text("other")
+    assert _digest(tmp_path) != before
+
+
+def test_without_a_plan_the_old_inputs_stay(tmp_path):
+    kept = tmp_path / "inputs" / "backbone" / "base.json"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("{}")
+    with pytest.raises(UserError, match="plan is missing: run `python -m bench plan` first"):
+        write_inputs("backbone", tmp_path / "plan", tmp_path / "data", tmp_path / "inputs", ROOT)
+    assert kept.read_text() == "{}"
+
+
 def test_inputs_change_with_what_they_stand_for(tmp_path, jobs):
     write_plan(jobs, tmp_path / "plan")
     for split in ("lab/train", "photo/train", "web/train", "wild/test"):
@@ -89,7 +147,10 @@ def test_inputs_change_with_what_they_stand_for(tmp_path, jobs):
         (tmp_path / "data" / split / "manifest.json").write_text("{}")
 
     def read():
-        count = write_inputs(tmp_path / "plan", tmp_path / "data", tmp_path / "inputs", ROOT)
+        count = sum(
+            write_inputs(group, tmp_path / "plan", tmp_path / "data", tmp_path / "inputs", ROOT)
+            for group in GROUPS
+        )
         files = sorted((tmp_path / "inputs").rglob("*.json"))
         assert len(files) == count
         return {str(p.relative_to(tmp_path / "inputs")): json.loads(p.read_text()) for p in files}

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from bench.__main__ import cli
 from bench.backbone import backbone_config, make_backbone
 from bench.data import prepare
+from bench.inputs import GROUPS
 from bench.params import read_yaml
 from bench.plan import build_jobs, write_plan
 from bench.stage import spread
@@ -86,7 +87,8 @@ def run(tmp_path_factory):
     here = os.getcwd()
     os.chdir(folder)
     try:
-        commands = [["plan"], *(["data", role] for role in ROLES), ["inputs"], ["pretrain"]]
+        commands = [["plan"], *(["data", role] for role in ROLES), ["pretrain"]]
+        commands += [["inputs", group] for group in GROUPS]
         for name in variants["tokenizers"]:
             commands += [["train-tokenizer", name], ["evaluate-tokenizer", name]]
         commands += [["train-lifter"]]

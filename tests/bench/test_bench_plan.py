@@ -243,7 +243,12 @@ def test_models_names_what_runs_with_what_that_needs(params, variants):
     assert "`models`" in jobs["tables.json"]["skipped"]["transformer/layers-2"]
     params["models"] = ["base"]
     assert _run(build_jobs(params, variants), "transformer") == {"base"}
-    params["models"] = ["tokens-*", "layer-9"]
+    params |= {"profile": "smoke", "models": ["tokens-*"]}
+    assert _run(build_jobs(params, variants), "transformer") == {"tokens-48", "ablation", "base"}
+    params["models"] = ["loss-*"]
+    with pytest.raises(UserError, match="models names 'loss-.', which no .* of this profile match"):
+        build_jobs(params, variants)
+    params |= {"profile": "mini", "models": ["tokens-*", "layer-9"]}
     with pytest.raises(UserError, match="models names 'layer-9', which no tokenizer or transform"):
         build_jobs(params, variants)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.kept import keep
+from bench.kept import _readme, keep
 from bench.layout import lay_out
 from bench.params import read_yaml
 from bench.plan import build_jobs
@@ -228,7 +228,14 @@ def test_a_kept_open_run_is_the_third_column(variants, job, build, tmp_path, mon
     for stage in ("tables", "claims"):
         record = {"job_sha256": job_digest(opened)}
         (out / "provenance" / f"{stage}.json").write_text(json.dumps(record))
+    with pytest.raises(UserError, match="ugs.iters=10 in params.yaml: a run is kept with the"):
+        keep(opened | {"turned": ["ugs.iters=10"]}, out)
     keep(opened, out)
+    readme = (out / "open" / "README.md").read_text()
+    assert "Base: the shipped weights" in readme and "Not run: nothing" in readme
+    partly = {"skipped": {"transformer/layers-2": "left out", "lifter/base": "none"}, "shipped": []}
+    text = _readme(opened | partly)
+    assert "Base: trained from nothing" in text and "Not run: layers-2." in text
     path = build / "evaluate" / "mask-0.3" / "per_image.parquet"
     frame = pd.read_parquet(path)
     frame.assign(mpjpe=frame["mpjpe"] + 7).to_parquet(path)
