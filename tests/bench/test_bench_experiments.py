@@ -47,6 +47,8 @@ def repository(tmp_path_factory):
         copy(ROOT / name, folder / name, **({"ignore": ignore} if copy is shutil.copytree else {}))
     for name in ("datasets/open", "results/open"):
         shutil.copytree(ROOT / name, folder / name)
+    (folder / "datasets" / "body").mkdir()
+    shutil.copy(ROOT / "datasets" / "body" / "README.md", folder / "datasets" / "body")
     variants = read_yaml(folder / "variants.yaml")
     for kind in ("tokenizers", "transformers"):
         variants[kind] = {"base": variants[kind]["base"]}
