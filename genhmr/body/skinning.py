@@ -62,17 +62,46 @@ def _blend(transforms: Tensor, weights: Tensor) -> Tensor:
     return (bones @ weights).view(len(transforms), 3, 4, -1)
 
 
-def linear_blend_skinning(shaped: Tensor, transforms: Tensor, weights: Tensor) -> Tensor:
+def sparse_weights(weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The non-zero skinning weights, vertex by vertex.
+
+    Args:
+        weights: (J, V).
+
+    Returns:
+        ``first`` (V + 1,) int64, where each vertex's entries start; their bones (int64) and shares.
+    """
+    columns = weights.T.contiguous()
+    vertex, bone = torch.nonzero(columns, as_tuple=True)
+    first = torch.zeros(len(columns) + 1, dtype=torch.long, device=weights.device)
+    first[1:] = torch.bincount(vertex, minlength=len(columns)).cumsum(0)
+    return first, bone, columns[vertex, bone]
+
+
+def linear_blend_skinning(
+    shaped: Tensor,
+    transforms: Tensor,
+    weights: Tensor,
+    sparse: tuple[Tensor, Tensor, Tensor] | None = None,
+) -> Tensor:
     """Move every vertex by the weighted mean of the bone transforms (SMPL, Eq. 7 and 9).
 
-    Differentiable once in ``shaped`` and ``transforms``; the weights are constants.
+    Differentiable once in ``shaped`` and ``transforms``; the weights are constants. On a CPU, where
+    no gradient is wanted, a compiled kernel visits the bones of each vertex alone.
 
     Args:
         shaped: (B, 3, V) rest vertices after the blend shapes, coordinate planes first, metres.
         transforms: (B, J, 3, 4) from rest to posed, per bone.
         weights: (J, V) skinning weights.
+        sparse: the same, see :func:`sparse_weights`; None goes through
+            the matrix everywhere.
 
     Returns:
         (B, V, 3) posed vertices, metres, contiguous.
     """
+    wanted = torch.is_grad_enabled() and (shaped.requires_grad or transforms.requires_grad)
+    if sparse is not None and not wanted and shaped.device.type == "cpu":
+        from genhmr.body.skinning_cpu import skin  # numba takes a second to load
+
+        return skin(shaped, transforms, sparse)
     return _LinearBlendSkinning.apply(shaped, transforms, weights)

@@ -22,7 +22,7 @@ from torch import Tensor
 from genhmr.body.joints import JointSet
 from genhmr.body.kinematics import Kinematics
 from genhmr.body.model_files import BodyModelData
-from genhmr.body.skinning import linear_blend_skinning
+from genhmr.body.skinning import linear_blend_skinning, sparse_weights
 from genhmr.types import NUM_BETAS, NUM_JOINTS, BodyOutput
 
 # MKL packs a (217, 20670) matrix badly on a CPU; in column tiles the same product takes 0.65x
@@ -68,6 +68,8 @@ class SMPL(Kinematics):
         self.constant("blend_map", blend.flatten(1))
         weights = torch.from_numpy(data.weights[:, self.order].T.copy()).to(dtype)
         self.constant("weights", weights)
+        for name, part in zip(("first_bone", "bones", "shares"), sparse_weights(weights)):
+            self.constant(name, part)
         self.constant("faces", torch.from_numpy(data.faces))
 
     def forward(self, pose: Tensor, betas: Tensor, transl: Tensor | None = None) -> BodyOutput:
@@ -91,7 +93,8 @@ class SMPL(Kinematics):
             shift = joints - (rotation @ rest[:, 0, :, :, None])[..., 0]
             transforms = torch.cat((rotation, shift[..., None]), dim=-1)
             shaped = self._blend_shapes(self.features(pose, betas))
-            vertices = linear_blend_skinning(shaped, transforms, self.weights)
+            sparse = (self.first_bone, self.bones, self.shares)
+            vertices = linear_blend_skinning(shaped, transforms, self.weights, sparse)
             joints = joints[:, self.to_smpl_order]
             if transl is not None:
                 vertices, joints = vertices + transl[:, None], joints + transl[:, None]

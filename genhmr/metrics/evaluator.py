@@ -12,6 +12,7 @@ from genhmr.body import SMPL, Bodies
 from genhmr.metrics.functional import pa_mve
 from genhmr.metrics.protocols import (
     Protocol,
+    Regressor,
     evaluate_batch,
     evaluate_joints,
     regressor_for,
@@ -87,13 +88,11 @@ class SharedEvaluator:
         self._with_pa_mve, self._with_gap = with_pa_mve, with_gap
         self.poser = BodyPoser(bodies, device)
         self.device = self.poser.device
-        shared: dict[str, Tensor | None] = {}
+        shared: dict[str, Regressor | None] = {}
         for protocol in self.protocols.values():
             if protocol.joints not in shared:
                 matrix = regressor_for(protocol, bodies)
-                shared[protocol.joints] = (
-                    None if matrix is None else torch.from_numpy(matrix).float().to(self.device)
-                )
+                shared[protocol.joints] = None if matrix is None else Regressor(matrix, device)
         self._regressors = shared
 
     def __call__(

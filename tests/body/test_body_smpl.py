@@ -8,7 +8,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from genhmr.body import SMPL, SMPLJoints, body25, h36m14, h36m17, smpl24, spin24
-from genhmr.body.skinning import linear_blend_skinning
+from genhmr.body.skinning import linear_blend_skinning, sparse_weights
 
 
 def run_oracle(oracle, pose, betas):
@@ -167,3 +167,35 @@ def test_autocast_does_not_coarsen_the_body(bodies, posed):
 def test_no_body_constant_enters_a_checkpoint(bodies):
     assert not SMPL(bodies.neutral).state_dict()
     assert not SMPLJoints(bodies.neutral, body25()).state_dict()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("batch", [1, 5])
+def test_the_bones_of_a_vertex_alone_skin_as_the_whole_matrix(dtype, batch):
+    """Vertices with none, one and all of the bones; NaN spreads to what it touches, no further."""
+    generator = torch.Generator().manual_seed(3)
+    weights = torch.rand(6, 40, generator=generator, dtype=dtype)
+    weights[torch.rand(6, 40, generator=generator) < 0.7] = 0.0
+    weights[:, 0], weights[:, 1], weights[1:, 2] = 0.0, 1 / 6, 0.0
+    shaped = torch.randn(batch, 3, 40, generator=generator, dtype=dtype)
+    bones = torch.randn(batch, 6, 3, 4, generator=generator, dtype=dtype)
+    dense = linear_blend_skinning(shaped, bones, weights)
+    sparse = linear_blend_skinning(shaped, bones, weights, sparse_weights(weights))
+    assert sparse.dtype == dtype and sparse.shape == (batch, 40, 3) and sparse.is_contiguous()
+    torch.testing.assert_close(sparse, dense)
+    assert (sparse[:, 0] == 0).all()
+    shaped[0, 1, 7] = float("nan")
+    broken = linear_blend_skinning(shaped, bones, weights, sparse_weights(weights))
+    assert broken[0, 7].isnan().all() and broken.isnan().sum() == 3
+
+
+def test_where_a_gradient_is_wanted_skinning_keeps_it():
+    weights = torch.eye(2, dtype=torch.float64)
+    shaped = torch.randn(1, 3, 2, dtype=torch.float64, requires_grad=True)
+    bones = torch.randn(1, 2, 3, 4, dtype=torch.float64)
+    posed = linear_blend_skinning(shaped, bones, weights, sparse_weights(weights))
+    posed.sum().backward()
+    torch.testing.assert_close(shaped.grad[0].T, bones[0, :, :, :3].sum(1))
+    with torch.no_grad():
+        again = linear_blend_skinning(shaped, bones, weights, sparse_weights(weights))
+    torch.testing.assert_close(again, posed.detach())

@@ -12,6 +12,7 @@ import torch
 from genhmr.body import SMPL, axis_angle_to_matrix, load_bodies
 from genhmr.body.joints import EXTRA19_NAMES, H36M17_NAMES, LSP14_NAMES, SPIN24_NAMES
 from genhmr.metrics import PRESETS, Evaluator, Protocol, SharedEvaluator, presets_for, protocol_for
+from genhmr.metrics.protocols import Regressor
 from genhmr.types import UserError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -207,3 +208,14 @@ def test_several_protocols_share_the_posed_bodies_and_change_nothing(bodies, sam
         alone = Evaluator(protocol, bodies)(*sample, GENDERS)
         for metric, values in alone.items():
             np.testing.assert_array_equal(found[name][metric], values)
+
+
+def test_a_regressor_reads_only_the_vertices_that_have_a_weight():
+    rng = np.random.default_rng(5)
+    matrix = rng.normal(size=(4, 30)) * (rng.random((4, 30)) < 0.2)
+    vertices = torch.from_numpy(rng.normal(size=(3, 30, 3))).float()
+    unused = torch.from_numpy(np.flatnonzero(~matrix.any(0)))
+    vertices[:, unused] = float("nan")
+    joints = Regressor(matrix)(vertices)
+    expected = matrix @ np.nan_to_num(vertices.double().numpy())
+    np.testing.assert_allclose(joints.numpy(), expected, rtol=0, atol=1e-6)
