@@ -136,6 +136,14 @@ def _tables(shapes: tuple[tuple[int, int], ...]) -> tuple[np.ndarray, np.ndarray
     return sizes, np.concatenate([[0], np.cumsum(sizes.prod(1))[:-1]]).astype(np.int64)
 
 
+def _zeros(like: Tensor) -> Tensor:
+    """Zeros of that shape, whose pages the system hands out when they are first written to.
+
+    Few pixels of large maps are ever sampled; torch would write all of them.
+    """
+    return torch.from_numpy(np.zeros(tuple(like.shape), np.float32))
+
+
 class GradientSink:
     """One gradient of the maps that all layers of a decoder add to.
 
@@ -149,7 +157,7 @@ class GradientSink:
     def buffer(self, like: Tensor) -> Tensor:
         """The running sum, zero at first."""
         if self._total is None:
-            self._total = torch.zeros_like(like)
+            self._total = _zeros(like)
         return self._total
 
     def take(self) -> Tensor | None:
@@ -207,7 +215,7 @@ class DeformableSampleCPU(torch.autograd.Function):
         if not with_maps:  # a (B, 1, 1) placeholder keeps the kernel's signature
             grad_maps = maps.new_zeros(maps.shape[0], 1, 1)
         elif ctx.sink is None:
-            grad_maps = torch.zeros_like(maps)
+            grad_maps = _zeros(maps)
         else:
             grad_maps = ctx.sink.buffer(maps)
         inputs = (maps, locations, weights, grad_out.float().contiguous())
