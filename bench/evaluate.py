@@ -1,15 +1,19 @@
 """Stage `evaluate@`: per-image metrics to parquet.
 
-One process scores a model under all its inference settings: images are encoded once a batch, and
-settings that resolve to the same values run once. Beside the metrics an evaluation leaves its
-timings (AITI, batch 1) and what the figures need (``bench.evaluate_extras``); nothing after it
-loads a model.
+A model is scored under all its inference settings, each set in a process of its own where there
+are cores: images are encoded once a batch, and settings that resolve to the same values run once.
+Beside the metrics an evaluation leaves its timings (AITI, batch 1) and what the figures need
+(``bench.evaluate_extras``); nothing after it loads a model.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import fields, replace
+import multiprocessing
+import os
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +26,9 @@ from tqdm import tqdm
 from bench.evaluate_extras import Extras, write_timing, write_trace
 from bench.infer import refine, sample
 from bench.stage import pick_device, seed_folder, spread, whole_folder
-from genhmr.baselines.mean_pose import fit_mean_pose
+from genhmr.baselines.mean_pose import MeanPose, fit_mean_pose
 from genhmr.body.joints import body25
-from genhmr.body.model_files import load_bodies
+from genhmr.body.model_files import Bodies, load_bodies
 from genhmr.body.rotations import axis_angle_to_matrix
 from genhmr.body.smpl import SMPLJoints
 from genhmr.data.crops import iterate_crops
@@ -34,6 +38,7 @@ from genhmr.inference.predict import Prediction
 from genhmr.metrics import Evaluator, protocol_for
 from genhmr.metrics.presets import REFERENCE
 from genhmr.train.model_files import load_genhmr
+from genhmr.transformer.genhmr import GenHMR
 from genhmr.types import CropBatch
 
 Json = dict[str, Any]
@@ -88,76 +93,137 @@ def score_model(job: Json, trained: Json, build: Path, out: Path) -> None:
         _score_into(part, job, trained, build)
 
 
+@dataclass(frozen=True)
+class _Work:
+    """What the sets of one evaluation share."""
+
+    job: Json
+    build: Path
+    out: Path
+    device: str
+    models: list[GenHMR]
+    bodies: Bodies
+    joints: SMPLJoints
+    mean: MeanPose
+
+
 def _score_into(part: Path, job: Json, trained: Json, build: Path) -> None:
     device = pick_device(job["device"])
     folder = build / "models" / "transformer" / job["model"]
-    models = [load_genhmr(seed_folder(folder, index), device) for index in range(job["models"])]
     bodies = load_bodies(Path(job["bodies"]))
-    joints = SMPLJoints(bodies.neutral, body25()).to(device)
-    mean = _mean_pose([build / "data" / role / "train" for role in trained["train_on"]])
-    tables: list[pd.DataFrame] = []
-    for role, dataset in job["sets"].items():
-        shard = ImageShard(build / "data" / role / "test")
-        groups = _unique({n: s for n, s in job["settings"].items() if role in s["sets"]})
-        # SPIN's Human3.6M files may hold markers only: then SPIN's own evaluator is the protocol.
-        marked = not shard.annotations["has_smpl"].all()
-        protocol = protocol_for(dataset["kind"], "spin" if marked else REFERENCE)
-        scorer = Evaluator(protocol, bodies, device)
-        extras = Extras(len(shard))
-        batches = iterate_crops(shard, job["batch"], job["crop"])
-        count = -(-len(shard) // job["batch"])
-        chosen = set(spread(range(len(shard)), job["images"]))
-        for batch in tqdm(batches, total=count, desc=f"evaluate {dataset['name']}", mininterval=2):
-            batch = _only(batch, chosen)
-            if not len(batch.index):
-                continue
-            rows = batch.index.numpy()
-            genders, keys = shard.annotations["gender"][rows], shard.annotations["key"][rows]
-            truth = None if marked else scorer.pose_truth(batch.pose, batch.betas, genders)
-
-            def score(pose: Tensor, betas: Tensor) -> dict[str, np.ndarray]:
-                return scorer.measure(pose, betas, truth, batch.joints_3d)  # noqa: B023
-
-            about = {"role": role, "key": keys}
-            points = _detections(job, shard, rows, batch, Path(dataset["raw"])).to(device)
-            mean_bodies = [torch.from_numpy(a) for a in mean.predict(len(rows))]
-            errors = score(*mean_bodies)
-            for seed, model in enumerate(models):
-                with torch.no_grad():
-                    features = model.encode_image(batch.images.to(device))
-                tables.append(_frame(["mean-pose"], 0, seed, about, errors))
-                others = {"mean pose": (mean_bodies[0], errors["mpjpe"])}
-                if features.guide is not None:  # what sampling starts from, regressed in one go
-                    lifted = score(features.guide.pose, features.betas)
-                    tables.append(_frame(["lifted"], 0, seed, about, lifted))
-                    others["lifted keypoints"] = (features.guide.pose, lifted["mpjpe"])
-                samples: dict[str, Prediction] = {}  # settings that differ in refinement share one
-                for key, names in groups.items():
-                    setting = json.loads(key)
-                    ugs = json.dumps(setting["ugs"])
-                    if ugs not in samples:
-                        samples[ugs] = sample(model, features, setting, rows, job["seed"])
-                    sampled = samples[ugs]
-                    path, cams = [sampled.pose], [sampled.cam]
-                    if setting["refine"]["iters"]:
-                        trace = refine(model, joints, sampled, points, setting["refine"])
-                        path, cams = list(trace.pose), list(trace.cam)
-                    single = len(setting["report"]) == 1
-                    for step in setting["report"]:
-                        own = score(path[step], sampled.betas)
-                        tables.append(_frame(names, 0 if single else step, seed, about, own))
-                    if "headline" in names and seed == 0:
-                        extras.add(batch, keys, points, sampled, path, cams, others, score)
-        extras.write(part, role)
-        if "headline" in job["settings"] and role == next(iter(job["sets"])):
-            first = next(iter(iterate_crops(shard, 1, job["crop"])))
-            write_trace(models[0], first.images.to(device), part)
-            write_timing(job, models[0], joints, first, device, part)
-    table = pd.concat(tables, ignore_index=True)
+    work = _Work(
+        job,
+        build,
+        part,
+        device,
+        [load_genhmr(seed_folder(folder, index), device) for index in range(job["models"])],
+        bodies,
+        SMPLJoints(bodies.neutral, body25()).to(device),
+        _mean_pose([build / "data" / role / "train" for role in trained["train_on"]]),
+    )
+    table = pd.concat(_every_set(work), ignore_index=True)
     order = ["role", "setting", "step", "seed", "key"]
     table.sort_values(order, kind="stable", ignore_index=True).to_parquet(
         part / "per_image.parquet"
     )
+    if "headline" in job["settings"]:  # timed when nothing else runs any more
+        shard = ImageShard(build / "data" / next(iter(job["sets"])) / "test")
+        first = next(iter(iterate_crops(shard, 1, job["crop"])))
+        write_trace(work.models[0], first.images.to(device), part)
+        write_timing(job, work.models[0], work.joints, first, device, part)
+
+
+def _every_set(work: _Work) -> list[pd.DataFrame]:
+    """The sets side by side, a process each, where that is safe and there are cores; else in turn.
+
+    Forked processes share the models. They must not follow threads, neither of OpenMP nor of
+    autograd, which has some where there is a GPU.
+    """
+    roles = list(work.job["sets"])
+    processes = min(len(roles), os.cpu_count() or 1)
+    alone = torch.get_num_threads() == 1 and not torch.cuda.is_available()
+    if processes == 1 or not alone or not sys.platform.startswith("linux"):
+        return [_score_set(work, role) for role in roles]
+    # The set with the most to do first, so that no process is left with it at the end.
+    settings = work.job["settings"].values()
+    roles.sort(key=lambda role: -sum(role in setting["sets"] for setting in settings))
+    context = multiprocessing.get_context("fork")
+    _SHARED.append(work)
+    try:
+        with ProcessPoolExecutor(processes, mp_context=context) as pool:
+            return list(pool.map(_score_shared, roles))
+    finally:
+        _SHARED.clear()
+
+
+_SHARED: list[_Work] = []  # what a forked process finds instead of a copy through a pipe
+
+
+def _score_shared(role: str) -> pd.DataFrame:
+    return _score_set(_SHARED[0], role)
+
+
+def _score_set(work: _Work, role: str) -> pd.DataFrame:
+    """Scores one set under all settings, and writes its gallery and predictions."""
+    job, device, dataset = work.job, work.device, work.job["sets"][role]
+    shard = ImageShard(work.build / "data" / role / "test")
+    groups = _unique({n: s for n, s in job["settings"].items() if role in s["sets"]})
+    # SPIN's Human3.6M files may hold markers only: then SPIN's own evaluator is the protocol.
+    marked = not shard.annotations["has_smpl"].all()
+    protocol = protocol_for(dataset["kind"], "spin" if marked else REFERENCE)
+    scorer = Evaluator(protocol, work.bodies, device)
+    extras = Extras(len(shard))
+    tables: list[pd.DataFrame] = []
+    batches = iterate_crops(shard, job["batch"], job["crop"])
+    count = -(-len(shard) // job["batch"])
+    chosen = set(spread(range(len(shard)), job["images"]))
+    place = list(job["sets"]).index(role) if _SHARED else 0
+    bar = tqdm(
+        batches, f"evaluate {dataset['name']}", total=count, mininterval=2, position=place
+    )
+    for batch in bar:
+        batch = _only(batch, chosen)
+        if not len(batch.index):
+            continue
+        rows = batch.index.numpy()
+        genders, keys = shard.annotations["gender"][rows], shard.annotations["key"][rows]
+        truth = None if marked else scorer.pose_truth(batch.pose, batch.betas, genders)
+
+        def score(pose: Tensor, betas: Tensor) -> dict[str, np.ndarray]:
+            return scorer.measure(pose, betas, truth, batch.joints_3d)  # noqa: B023
+
+        about = {"role": role, "key": keys}
+        points = _detections(job, shard, rows, batch, Path(dataset["raw"])).to(device)
+        mean_bodies = [torch.from_numpy(a) for a in work.mean.predict(len(rows))]
+        errors = score(*mean_bodies)
+        for seed, model in enumerate(work.models):
+            with torch.no_grad():
+                features = model.encode_image(batch.images.to(device))
+            tables.append(_frame(["mean-pose"], 0, seed, about, errors))
+            others = {"mean pose": (mean_bodies[0], errors["mpjpe"])}
+            if features.guide is not None:  # what sampling starts from, regressed in one go
+                lifted = score(features.guide.pose, features.betas)
+                tables.append(_frame(["lifted"], 0, seed, about, lifted))
+                others["lifted keypoints"] = (features.guide.pose, lifted["mpjpe"])
+            samples: dict[str, Prediction] = {}  # settings that differ in refinement share one
+            for key, names in groups.items():
+                setting = json.loads(key)
+                ugs = json.dumps(setting["ugs"])
+                if ugs not in samples:
+                    samples[ugs] = sample(model, features, setting, rows, job["seed"])
+                sampled = samples[ugs]
+                path, cams = [sampled.pose], [sampled.cam]
+                if setting["refine"]["iters"]:
+                    trace = refine(model, work.joints, sampled, points, setting["refine"])
+                    path, cams = list(trace.pose), list(trace.cam)
+                single = len(setting["report"]) == 1
+                for step in setting["report"]:
+                    own = score(path[step], sampled.betas)
+                    tables.append(_frame(names, 0 if single else step, seed, about, own))
+                if "headline" in names and seed == 0:
+                    extras.add(batch, keys, points, sampled, path, cams, others, score)
+    extras.write(work.out, role)
+    return pd.concat(tables, ignore_index=True)
 
 
 def _only(batch: CropBatch, chosen: set[int]) -> CropBatch:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy import stats
 
 
 def time_callable(
@@ -87,6 +86,8 @@ def fit_line(x: Sequence[float], y: Sequence[float], confidence: float = 0.95) -
     x, y = np.asarray(x, float), np.asarray(y, float)
     if x.shape != y.shape or len(x) < 3 or np.ptp(x) == 0:
         raise ValueError("a line with intervals needs three points and two different x")
+    from scipy import stats  # half a second to load, and few processes fit a line
+
     line = stats.linregress(x, y)
     t = stats.t.ppf(0.5 + confidence / 2, len(x) - 2)
     a, b = float(line.intercept), float(line.slope)

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from bench.__main__ import cli
 from bench.backbone import backbone_config, make_backbone
 from bench.data import prepare
+from bench.evaluate import score_model
 from bench.inputs import GROUPS
 from bench.params import read_yaml
 from bench.plan import build_jobs, write_plan
@@ -114,6 +115,24 @@ def test_every_image_has_every_setting_once(run):
     assert settings["lab"] == everywhere, "Tables 2 and 12 do not print the lab"
     assert settings["wild"] == settings["extreme"] == everywhere | {"cosine-1", "top-2"}
     assert set(frame[frame["setting"] == "refinement"]["step"]) == {0, 1, 3, 5, 10, 20}
+
+
+def test_sets_side_by_side_give_what_sets_in_turn_give(run, monkeypatch, tmp_path):
+    monkeypatch.chdir(run)
+    jobs = [json.loads(Path(f"build/plan/{kind}/tokens-48.json").read_text())
+            for kind in ("evaluate", "transformer")]  # fmt: skip
+    frames = []
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for cores in (1, 2):
+            monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
+            score_model(*jobs, Path("build"), tmp_path / str(cores))
+            frames.append(pd.read_parquet(tmp_path / str(cores) / "per_image.parquet"))
+    finally:
+        torch.set_num_threads(threads)
+    pd.testing.assert_frame_equal(*frames)
+    assert set(frames[0]["role"]) == {"wild", "extreme"}
 
 
 @pytest.mark.parametrize(("role", "dataset"), [("wild", "open-wild"), ("extreme", "open-extreme")])
