@@ -39,7 +39,7 @@ _MARKERS = [*J24_TO_J14, SPIN24_NAMES.index("PelvisMPII")]  # what the marker pr
 METRICS = ("mpjpe", "pa_mpjpe", "mve")
 EXTRAS = ("pa_mve", "accel", "pck")  # measured when asked for
 PCK_THRESHOLDS = {"pck05": 0.05, "pck10": 0.10}  # of the side of the person's box
-BATCH = 64
+BATCH = 32
 ALL = "all"
 
 
