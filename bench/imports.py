@@ -19,7 +19,7 @@ def _files(module: str, root: Path) -> Iterator[Path]:
                 yield file
 
 
-def _modules(path: Path, root: Path) -> Iterator[str]:
+def imported_modules(path: Path, root: Path) -> Iterator[str]:
     """What a file imports, at its top or inside a function, as absolute names."""
     for node in ast.walk(ast.parse((root / path).read_text())):
         if isinstance(node, ast.Import):
@@ -34,7 +34,7 @@ def _modules(path: Path, root: Path) -> Iterator[str]:
 @cache
 def _direct(path: Path, root: Path) -> frozenset[Path]:
     """The files of this repository that a file imports itself."""
-    own = (name for name in _modules(path, root) if name.split(".")[0] in PACKAGES)
+    own = (name for name in imported_modules(path, root) if name.split(".")[0] in PACKAGES)
     return frozenset(file for name in own for file in _files(name, root))
 
 

@@ -15,6 +15,7 @@ import pandas as pd
 
 from bench.provenance import job_digest
 from bench.stage import whole_folder
+from bench.status import models_left_out
 from genhmr.types import UserError
 
 Json = dict[str, Any]
@@ -62,8 +63,7 @@ def _readme(job: Json) -> str:
     lengths = sorted({f"{steps:,}" for name, steps in trained.items() if name != base})
     left_out = sorted(
         name.removeprefix("transformer/").replace("tokenizer/", "tokenizer ")
-        for name in set(job["skipped"]) - set(job["same"])
-        if name.startswith(("transformer/", "tokenizer/"))
+        for name in models_left_out(job)
     )
     return f"""# The committed run of profile `open`
 

@@ -9,6 +9,7 @@ from typing import Any
 from bench.report_html import number, row, table, td, text, th
 from bench.report_inputs import Run
 from bench.report_tables import AITI, split_sets
+from bench.status import models_left_out
 
 Json = dict[str, Any]
 
@@ -81,9 +82,7 @@ def banner(run: Run) -> str:
         )
     if job["profile"] == "smoke":
         notes.append("<b>A smoke run</b> shows that every stage works, and no more.")
-    same = job.get("same", {})
-    out = [m for m in job.get("skipped", {}) if m.startswith(("transformer/", "tokenizer/"))]
-    if missing := [model for model in out if model not in same]:
+    if missing := models_left_out(job):
         notes.append(f"This run leaves {len(missing)} models out; their rows are not run.")
     body = "".join(f"<p>{note}</p>" for note in notes)
     return (

@@ -100,6 +100,20 @@ def trained_alike(images: dict[str, pd.DataFrame], model: str) -> pd.DataFrame |
     return images.get("base")
 
 
+def models_left_out(job: Json) -> list[str]:
+    """The tokenizers and transformers whose rows do not run, as ``"tokenizer/t48"``.
+
+    Those that are another model under a second name are not among them.
+
+    Args:
+        job: ``build/plan/tables.json``.
+    """
+    return [
+        name for name in job.get("skipped", {})
+        if name.startswith(("transformer/", "tokenizer/")) and name not in job.get("same", {})
+    ]  # fmt: skip
+
+
 def judge(
     job: Json,
     model: str,

@@ -1,9 +1,10 @@
 """The one-way street: a room imports only rooms before it."""
 
-import ast
 from pathlib import Path
 
 import pytest
+
+from bench.imports import imported_modules
 
 ROOT = Path(__file__).parents[1]
 ALLOWED = {
@@ -25,15 +26,7 @@ TOOLS_AND_ORACLES = {"dvc", "smplx", "roma", "anny", "pybullet", "transformers",
 
 
 def _imports(path):
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            package = path.relative_to(ROOT).with_suffix("").parts[: -node.level or None]
-            base = ".".join([*package, *([node.module] if node.module else [])])
-            module = base if node.level else node.module
-            yield module
-            yield from (f"{module}.{alias.name}" for alias in node.names)
+    return imported_modules(path.relative_to(ROOT), ROOT)
 
 
 FILES = sorted((ROOT / "genhmr").rglob("*.py"))
