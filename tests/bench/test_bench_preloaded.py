@@ -1,0 +1,185 @@
+"""The process that stages are forked from; this test's process stands for DVC."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import bench.preloaded
+
+pytestmark = pytest.mark.skipif(
+    not Path("/proc/self/stat").exists(), reason="without /proc every command loads its libraries"
+)
+
+# A package of our name: the head of bench/__main__.py, and commands that tell what a stage sees.
+MAIN = """
+import sys
+from bench.preloaded import run_forwarded
+if __name__ == "__main__" and (code := run_forwarded(sys.argv[1:])) is not None:
+    sys.exit(code)
+import json, os, signal, time
+
+def cli(**_):
+    command = sys.argv[1]
+    if command == "tell":
+        from bench import own
+        serving = int(open(f"/proc/{os.getppid()}/stat").read().rsplit(")", 1)[1].split()[1])
+        print(json.dumps({
+            "served": "torch" in sys.modules,
+            "libraries": sorted({"torch", "timm", "cv2", "numba"} & set(sys.modules)),
+            "arguments": sys.argv[1:], "folder": os.getcwd(), "given": os.environ.get("GIVEN"),
+            "stage": os.environ.get("DVC_STAGE"), "input": sys.stdin.read(), "own": own.VALUE,
+            "threads": [open(f"/proc/{serving}/task/{thread}/comm").read().strip()
+                        for thread in os.listdir(f"/proc/{serving}/task") if thread != str(serving)],
+            "ours": sorted(name for name in sys.modules if name.split(".")[0] == "bench"),
+        }))
+        print("to the error file", file=sys.stderr)
+        sys.exit(int(sys.argv[2]))
+    if command == "wait":
+        print(os.getpid(), flush=True)
+        try:
+            time.sleep(60)
+        except KeyboardInterrupt:
+            print("interrupted")
+            sys.exit(3)
+    if command == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+
+if __name__ == "__main__":
+    cli()
+"""
+
+
+def wait_for(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+def gone(pid):
+    """Ended, though perhaps not yet waited for."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def write_package(folder):
+    (folder / "bench").mkdir(parents=True)
+    (folder / "bench" / "__init__.py").touch()
+    (folder / "bench" / "__main__.py").write_text(MAIN)
+    (folder / "bench" / "own.py").write_text("VALUE = 1\n")
+    shutil.copy(bench.preloaded.__file__, folder / "bench")
+
+
+def stage(folder, *arguments, environment=None, **options):
+    """Starts a command as DVC would."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "bench", *arguments],
+        cwd=folder,
+        env={**os.environ, "DVC_STAGE": "a-stage", "GIVEN": "42", **(environment or {})},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        **options,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Where a process serves this one, ready."""
+    folder = tmp_path_factory.mktemp("served")
+    write_package(folder)
+    out, err = stage(folder, "tell", "0").communicate("", timeout=60)
+    assert not (folder / "build").exists(), "only a command that needs the libraries starts it"
+    assert not json.loads(out)["served"] and err
+    stage(folder, "data").communicate(timeout=60)
+    own = folder / "build" / "preloaded" / str(os.getpid())
+    wait_for((own / "socket").exists)
+    yield folder
+    shutil.rmtree(own)  # it sees that, and ends
+
+
+def tell(folder, *arguments, code=0, given="", **options):
+    process = stage(folder, "tell", str(code), *arguments, **options)
+    out, err = process.communicate(given, timeout=60)
+    assert process.returncode == code and "to the error file" in err
+    return json.loads(out)
+
+
+def test_a_stage_runs_in_a_fork_and_sees_what_it_would_have_seen(folder):
+    served = tell(folder, "ä", given="in\n")
+    alone = tell(folder, "ä", given="in\n", environment={"BENCH_COLD": "1"})
+    assert served["served"] and not alone["served"]
+    assert served["libraries"] == ["cv2", "numba", "timm", "torch"]
+    # A thread's locks may be held at a fork, for ever in the child. jemalloc's are seen to by it.
+    assert set(served["threads"]) <= {"jemalloc_bg_thd"}
+    for key in ("arguments", "folder", "given", "stage", "input", "own"):
+        assert served[key] == alone[key]
+    assert served["arguments"] == ["tell", "0", "ä"] and served["folder"] == str(folder)
+    assert served["given"] == "42" and served["input"] == "in\n"
+
+
+def test_without_dvc_nothing_is_handed_over(folder):
+    environment = {k: v for k, v in os.environ.items() if k != "DVC_STAGE"}
+    command = [sys.executable, "-m", "bench", "tell", "0"]
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, stdin=subprocess.DEVNULL
+    )
+    assert not json.loads(done.stdout)["served"]
+
+
+def test_an_edit_between_two_stages_counts(folder):
+    """It holds the libraries alone: a fork loads this repository's code anew."""
+    first = tell(folder)
+    assert first["served"] and first["own"] == 1
+    assert first["ours"] == ["bench", "bench.__main__", "bench.own", "bench.preloaded"]
+    (folder / "bench" / "own.py").write_text("VALUE = 'edited'\n")
+    assert tell(folder)["own"] == "edited"
+
+
+def test_exit_codes_and_signals_are_those_of_the_command(folder):
+    assert tell(folder, code=7)["served"]
+    process = stage(folder, "die")
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGKILL
+    for number, code, said in ((signal.SIGINT, 3, "interrupted\n"), (signal.SIGTERM, 143, "")):
+        process = stage(folder, "wait")
+        job = int(process.stdout.readline())
+        assert job != process.pid
+        process.send_signal(number)
+        out, _ = process.communicate(timeout=60)
+        assert (process.returncode, out) == (code, said)
+        wait_for(lambda: gone(job))  # noqa: B023
+
+
+def test_a_killed_caller_does_not_leave_its_work_behind(folder):
+    process = stage(folder, "wait")
+    job = int(process.stdout.readline())
+    process.kill()
+    process.communicate()
+    wait_for(lambda: gone(job), 10)
+
+
+def test_it_ends_with_its_owner(tmp_path):
+    write_package(tmp_path)
+    place = tmp_path / "build" / "preloaded"
+    owner = subprocess.Popen(
+        [sys.executable, "-c",
+         "import subprocess, sys\n"
+         "for _ in sys.stdin: subprocess.run([sys.executable, '-m', 'bench', 'data'])"],
+        cwd=tmp_path, stdin=subprocess.PIPE, text=True, env={**os.environ, "DVC_STAGE": "s"},
+    )  # fmt: skip
+    (place / "999999999").mkdir(parents=True)  # left by an owner that was killed
+    owner.stdin.write("\n")
+    owner.stdin.flush()
+    wait_for((place / str(owner.pid) / "socket").exists)
+    assert not (place / "999999999").exists()
+    owner.kill()
+    owner.wait()
+    wait_for(lambda: not any(place.iterdir()), 10)
