@@ -262,10 +262,14 @@ def report() -> None:
 
 @cli.command()
 def keep() -> None:
-    """Keep a finished run of profile open in results/open, beside which later runs are shown."""
-    from bench.kept import keep as copy
+    """Add a finished run of profile open, or some models of it, to results/open; then commit it."""
+    from bench.keep import keep as add
 
-    click.echo(f"kept in {copy(_job('tables'), RESULTS)}: commit it")
+    params, variants = read_yaml(Path("params.yaml")), read_yaml(Path("variants.yaml"))
+    kept, dropped = add(params, variants, BUILD, Path("bench/reported"), RESULTS)
+    if dropped:
+        click.echo(f"dropped, since they would be other models today: {', '.join(dropped)}")
+    click.echo(f"{len(kept)} models in {RESULTS / 'open'}: commit it")
 
 
 @cli.command()

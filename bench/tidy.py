@@ -49,16 +49,16 @@ class Rerun:
 
 
 def load_metrics(path: Path) -> pd.DataFrame:
-    """Reads per-image metrics.
+    """Reads per-image metrics, as float64.
 
     Raises:
         UserError: the file is missing or is not parquet.
     """
     try:
-        return pd.read_parquet(path)
+        return pd.read_parquet(path).astype({metric: "float64" for metric in METRICS})
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing: run the evaluation stage that writes it.") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{path} is not a readable parquet file: rerun its stage.") from error
 
 

@@ -35,8 +35,8 @@ def cli(**_):
             "libraries": sorted({"torch", "timm", "cv2", "numba"} & set(sys.modules)),
             "arguments": sys.argv[1:], "folder": os.getcwd(), "given": os.environ.get("GIVEN"),
             "stage": os.environ.get("DVC_STAGE"), "input": sys.stdin.read(), "own": own.VALUE,
-            "threads": [open(f"/proc/{serving}/task/{thread}/comm").read().strip()
-                        for thread in os.listdir(f"/proc/{serving}/task") if thread != str(serving)],
+            "threads": [open(f"/proc/{serving}/task/{thread}/comm").read().strip() for thread
+                        in os.listdir(f"/proc/{serving}/task") if thread != str(serving)],
             "ours": sorted(name for name in sys.modules if name.split(".")[0] == "bench"),
         }))
         print("to the error file", file=sys.stderr)

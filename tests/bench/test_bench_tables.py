@@ -10,11 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.kept import _readme, keep
 from bench.layout import lay_out
 from bench.params import read_yaml
 from bench.plan import build_jobs
-from bench.provenance import job_digest
 from bench.status import Mean, judge, mean_of, seed_spreads, trained_alike
 from bench.tables import wide, write_tables
 from bench.tables_latex import Printed, latex
@@ -207,56 +205,6 @@ def test_a_base_that_trains_as_long_as_its_variants_stands_for_itself(variants, 
     write_tables(variants, job, build, ROOT / "bench" / "reported", tmp_path / "r")
     table = pd.read_csv(tmp_path / "r" / "tables" / "table04.csv")
     assert table["open-wild_mpjpe"][0] == 101 + 1.5
-
-
-def test_a_kept_open_run_is_the_third_column(variants, job, build, tmp_path, monkeypatch):
-    """Keep a run, change the metrics, and both stand beside the paper's number."""
-    reported, out = ROOT / "bench" / "reported", tmp_path / "r"
-    write_tables(variants, job, build, reported, out)
-    assert "open_run" not in pd.read_csv(out / "compare" / "table04.csv")
-    for name in ("claims", "provenance"):
-        (out / name).mkdir(exist_ok=True)
-    opened = job | {"profile": "open"}
-    for stage in ("tables", "claims"):
-        record = {"job_sha256": job_digest(job)}
-        (out / "provenance" / f"{stage}.json").write_text(json.dumps(record))
-    with pytest.raises(UserError, match="profile mini on open data is planned: only a run of"):
-        keep(job, out)
-    with pytest.raises(UserError, match="written by another plan"):
-        keep(opened, out)
-    assert not (out / "open").exists()
-    for stage in ("tables", "claims"):
-        record = {"job_sha256": job_digest(opened)}
-        (out / "provenance" / f"{stage}.json").write_text(json.dumps(record))
-    with pytest.raises(UserError, match="ugs.iters=10 in params.yaml: a run is kept with the"):
-        keep(opened | {"turned": ["ugs.iters=10"]}, out)
-    keep(opened, out)
-    readme = (out / "open" / "README.md").read_text()
-    assert "Base: the shipped weights" in readme and "Not run: nothing" in readme
-    partly = {"skipped": {"transformer/layers-2": "left out", "lifter/base": "none"}, "shipped": []}
-    text = _readme(opened | partly)
-    assert "Base: trained from nothing" in text and "Not run: layers-2." in text
-    path = build / "evaluate" / "mask-0.3" / "per_image.parquet"
-    frame = pd.read_parquet(path)
-    frame.assign(mpjpe=frame["mpjpe"] + 7).to_parquet(path)
-    write_tables(variants, job, build, reported, out)
-    compare = pd.read_csv(out / "compare" / "table04.csv")
-    row = compare[(compare["row"] == "tau_upper=0.3") & (compare["metric"] == "mpjpe")]
-    assert (row["rerun"] - row["open_run"]).tolist() == [7.0, 7.0] and (row["open_n"] == 4).all()
-    assert row["reported"].tolist() == [72.1, 93.5]
-    one = pd.read_csv(out / "compare" / "table01.csv")
-    assert (one["open_n"] == one["n"]).all() and one["open_run"].isna().sum() == 80
-    for number in (1, 2, 4):
-        text = (out / "tables" / f"table{number:02d}.tex").read_text()
-        assert text.index("(rerun)") < text.index("(open run)") < text.index("(reported)")
-    (out / "open" / "numbers.csv").write_text("no,table\n")
-    with pytest.raises(UserError, match="numbers.csv is damaged"):
-        write_tables(variants, job, build, reported, out)
-
-
-def test_a_run_that_is_not_finished_is_not_kept(job, tmp_path):
-    with pytest.raises(UserError, match="numbers.csv is missing: let `dvc repro` finish"):
-        keep(job | {"profile": "open"}, tmp_path)
 
 
 def test_every_reported_number_appears_once_in_the_comparison(written):

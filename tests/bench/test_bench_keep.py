@@ -1,0 +1,198 @@
+"""results/open: the third column of every comparison, kept in pieces that add up."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bench.keep import keep, pieces_of
+from bench.params import read_yaml
+from bench.plan import build_jobs
+from bench.provenance import job_digest
+from bench.tables import write_tables
+from genhmr.types import UserError
+
+ROOT = Path(__file__).parents[2]
+REPORTED = ROOT / "bench" / "reported"
+
+
+@pytest.fixture(autouse=True)
+def _in_the_repository(monkeypatch):
+    monkeypatch.chdir(ROOT)  # where the plan's paths of the shipped weights start
+
+
+@pytest.fixture
+def variants():
+    return read_yaml(ROOT / "variants.yaml")
+
+
+def planned(*models, **knobs):
+    usual = {"profile": "open", "weights": "shipped", "seeds": 2, "models": list(models)}
+    return read_yaml(ROOT / "params.yaml") | usual | knobs
+
+
+def measure(params, variants, build, results, mpjpe):
+    """What the stages of a run leave: errors of eight frames of four videos, and their records."""
+    jobs = build_jobs(params, variants)
+    for model, piece in pieces_of(jobs).items():
+        if model not in mpjpe:  # planned and not run
+            continue
+        folder = build / piece.scored
+        folder.mkdir(parents=True, exist_ok=True)
+        job, rows = jobs[f"{piece.scored}.json"], []
+        for role in job["sets"]:
+            for index in range(8):
+                key, error = f"video{index // 2}/{index:05d}/0", mpjpe[model] + index / 3
+                if model.startswith("tokenizer"):
+                    rows.append((role, key, error, error / 2, error))
+                    continue
+                for name, setting in job["settings"].items():
+                    if role in setting["sets"]:
+                        for step in setting["report"] if len(setting["report"]) > 1 else [0]:
+                            for seed in range(job["models"]):
+                                own = error + seed / 10
+                                rows.append((name, step, role, seed, key, own, own / 2, own))
+        columns = ["setting", "step", "role", "seed", "key", "mpjpe", "pa_mpjpe", "mve"]
+        wanted = columns if piece.table == "per_image.parquet" else [columns[2], *columns[4:]]
+        pd.DataFrame(rows, columns=wanted).to_parquet(folder / piece.table)
+        if "headline" in job.get("settings", {}):
+            aiti = {"cosine-1/0": 0.25, "refinement/5": 0.5}
+            (folder / "timing.json").write_text(json.dumps({"aiti": aiti}))
+        (results / "provenance").mkdir(parents=True, exist_ok=True)
+        digests = (job_digest(jobs[f"{model}.json"]), job_digest(job))
+        for stem, digest in zip(piece.records, digests):
+            record = {"job_sha256": digest, "seconds": mpjpe[model]}
+            (results / "provenance" / f"{stem}.json").write_text(json.dumps(record))
+    return build, REPORTED, results
+
+
+def open_run(results, table, metric="mpjpe", role="wild"):
+    """The kept numbers of a table, by row."""
+    kept = pd.read_csv(results / "open" / "numbers.csv", dtype={"table": str})
+    kept = kept[(kept["table"] == table) & (kept["metric"] == metric) & (kept["role"] == role)]
+    return kept.set_index("row")["rerun"].dropna().round(3).to_dict()
+
+
+def verdict(results, claim):
+    claims = pd.read_csv(results / "open" / "claims" / "claims.csv")
+    return claims.set_index("id").loc[claim, "rerun"]
+
+
+def test_pieces_add_up(variants, tmp_path):
+    """A second piece joins the first: rows of both, and claims that need both get a verdict."""
+    results = tmp_path / "results"
+    first = planned("ablation", "c*", "t48")
+    values = {"transformer/ablation": 100, "tokenizer/c1024x256": 40, "tokenizer/c2048x128": 39,
+              "tokenizer/c2048x256": 38, "tokenizer/c4096x256": 37, "tokenizer/t48": 50}
+    kept, gone = keep(first, variants, *measure(first, variants, tmp_path / "1", results, values))
+    assert kept == sorted(values) and gone == []
+    mean = 7 / 6 + 0.05  # of index / 3 and of the two seeds
+    assert open_run(results, "10") == {
+        "l_mask=1, l_theta=1, l_3d=1, l_2d=1, l_beta=1": round(100 + mean, 3)
+    }
+    assert len(open_run(results, "05", role="mocap")) == 4
+    assert verdict(results, "t10-delta-mask") == "not run"
+    second = planned("loss-mask", "mask-0.3")
+    more = {"transformer/loss-mask": 80, "transformer/mask-0.3": 120}
+    kept, gone = keep(second, variants, *measure(second, variants, tmp_path / "2", results, more))
+    assert set(kept) == {*values, *more} and gone == []
+    assert sorted(open_run(results, "10").values()) == [round(80 + mean - 0.05, 3),
+                                                        round(100 + mean, 3)]  # fmt: skip
+    assert verdict(results, "t10-delta-mask") == "contradicted"
+    ranking = pd.read_csv(results / "open" / "claims" / "ranking.csv")
+    assert set(ranking["table"]) == {5}  # the only table with three rows
+    readme = (results / "open" / "README.md").read_text()
+    assert "Variants: 3 trained, 1,500 steps each" in readme
+    assert "loss-mask," not in readme and " loss-3d," in readme and "Base: the shipped" in readme
+    record = results / "open" / "provenance" / "train-transformer-ablation.json"
+    assert json.loads(record.read_text())["seconds"] == 100
+
+
+def test_a_piece_that_would_be_another_today_is_dropped(variants, tmp_path):
+    results = tmp_path / "results"
+    params = planned("mask-0.3", "mask-0.5")
+    values = {"transformer/mask-0.3": 90, "transformer/mask-0.5": 91}
+    keep(params, variants, *measure(params, variants, tmp_path / "1", results, values))
+    variants["transformers"]["mask-0.3"]["mask_tau"] = 0.31
+    later = planned("tau-0.5-0.1")
+    values = {"transformer/tau-0.5-0.1": 92}
+    kept, gone = keep(later, variants, *measure(later, variants, tmp_path / "2", results, values))
+    assert gone == ["transformer/mask-0.3"]
+    assert kept == ["transformer/mask-0.5", "transformer/tau-0.5-0.1"]
+    assert not (results / "open" / "measured" / "evaluate" / "mask-0.3").exists()
+    assert not (results / "open" / "provenance" / "evaluate-mask-0.3.json").exists()
+
+
+def test_what_a_piece_follows_from_is_in_its_signature(variants, monkeypatch, tmp_path):
+    """Own settings, those of what lies below, data sizes and the shipped weights, no other."""
+    before = pieces_of(build_jobs(planned(), variants))
+    assert before["transformer/mask-0.3"].records == ("train-transformer-mask-0.3",
+                                                      "evaluate-mask-0.3")  # fmt: skip
+
+    def changed(edit):
+        edited = read_yaml(ROOT / "variants.yaml")
+        edit(edited)
+        after = pieces_of(build_jobs(planned(), edited))
+        return {name for name in before if before[name].signature != after[name].signature}
+
+    def set_codes(edited):
+        edited["tokenizers"]["mixed-t48"]["codes"] = 1024
+
+    def set_images(edited):
+        edited["profiles"]["open"]["images"]["web"]["train"] = 9
+
+    assert changed(lambda edited: None) == set()
+    assert changed(set_codes) == {"tokenizer/mixed-t48", "transformer/tokens-48"}
+    assert changed(set_images) == {"transformer/sd-itw", "transformer/sd-itw-bl"}
+    real = Path.read_bytes
+
+    def other(path):
+        return b"other" if path.name == "backbone.safetensors" else real(path)
+
+    monkeypatch.setattr(Path, "read_bytes", other)
+    assert changed(lambda edited: None) == {n for n in before if n.startswith("transformer/")}
+
+
+def test_a_kept_run_is_the_third_column(variants, tmp_path):
+    """The comparison shows the paper's number, the kept one and the rerun's, with their counts."""
+    results, params = tmp_path / "results", planned("base", "ablation")
+    values = {"transformer/base": 70, "transformer/ablation": 90, "tokenizer/base": 9}
+    keep(params, variants, *measure(params, variants, tmp_path / "1", results, values))
+    rerun = {name: value + 7 for name, value in values.items()}
+    build, *_ = measure(params, variants, tmp_path / "2", results, rerun)
+    job = build_jobs(params, variants)["tables.json"]
+    write_tables(variants, job, build, REPORTED, results)
+    compare = pd.read_csv(results / "compare" / "table04.csv")
+    row = compare[(compare["row"] == "tau_upper=1.0") & (compare["metric"] == "mpjpe")]
+    assert np.allclose(row["rerun"] - row["open_run"], 7) and (row["open_n"] == 8).all()
+    others = compare[compare["row"] != "tau_upper=1.0"]
+    assert others["open_run"].isna().all() and (others["open_n"] == 0).all()
+    timed = pd.read_csv(results / "compare" / "table02.csv")
+    timed = timed[(timed["metric"] == "aiti") & (timed["row"] == "ugs_iterations=1")]
+    assert timed["open_run"].tolist() == [0.25]
+    for number in (1, 2, 4):
+        text = (results / "tables" / f"table{number:02d}.tex").read_text()
+        assert text.index("(rerun)") < text.index("(open run)") < text.index("(reported)")
+    (results / "open" / "numbers.csv").write_text("no,table\n")
+    with pytest.raises(UserError, match="numbers.csv is damaged"):
+        write_tables(variants, job, build, REPORTED, results)
+
+
+def test_only_a_finished_open_run_with_the_papers_settings_is_kept(variants, tmp_path):
+    results, params = tmp_path / "results", planned("ablation")
+    values = {"transformer/ablation": 90}
+    folders = measure(params, variants, tmp_path / "1", results, values)
+    with pytest.raises(UserError, match="profile mini on open data is planned: only a run of"):
+        keep(params | {"profile": "mini"}, variants, *folders)
+    turned = params | {"ugs": params["ugs"] | {"iters": 10}}
+    with pytest.raises(UserError, match="ugs.iters=10 in params.yaml: a run is kept with the"):
+        keep(turned, variants, *folders)
+    nothing = r"nothing in .*/1/evaluate\* is what params.yaml plans: run it first"
+    with pytest.raises(UserError, match=nothing):
+        keep(planned("ablation", seeds=3), variants, *folders)  # of another length
+    (tmp_path / "1" / "evaluate" / "ablation" / "per_image.parquet").unlink()
+    with pytest.raises(UserError, match=nothing):
+        keep(params, variants, *folders)
+    assert not (results / "open").exists()
