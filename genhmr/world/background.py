@@ -94,6 +94,7 @@ def draw_place(
     height: int,
     light: np.ndarray,
     shadows: np.ndarray,
+    hidden: np.ndarray | None = None,
 ) -> np.ndarray:
     """The empty place as the camera sees it.
 
@@ -106,25 +107,31 @@ def draw_place(
         height: of the picture, pixels.
         light: (3,) linear RGB that surfaces receive.
         shadows: (N, 4) discs on the floor: x, z, radius in metres and darkness in [0, 1].
+        hidden: (height, width) bool, pixels that something else will cover; they stay 0.
 
     Returns:
         (height, width, 3) float32 linear RGB.
     """
     rays = camera.rotation.T @ np.linalg.inv(np.asarray(matrix, np.float64))
     centre = -camera.rotation.T @ camera.translation
-    image = np.empty((height, width, 3), np.float32)
+    image = np.zeros((height, width, 3), np.float32)
+    if hidden is None:
+        hidden = np.zeros((height, width), np.bool_)
     _trace(rays, centre, np.asarray(place.half_size, np.float64), place.height, place.roofed,
            place.texture, place.scale, place.colours, place.sky, textures,
-           np.asarray(light, np.float32), np.asarray(shadows, np.float32).reshape(-1, 4), image)
+           np.asarray(light, np.float32), np.asarray(shadows, np.float32).reshape(-1, 4),
+           hidden, image)
     return image
 
 
 @kernel
 def _trace(rays, centre, half, top, roofed, texture, scale, colours, sky, bank, light, shadows,
-           image):
+           hidden, image):
     height, width = image.shape[:2]
     for j in range(height):
         for i in range(width):
+            if hidden[j, i]:
+                continue
             u, v = i + 0.5, j + 0.5
             dx = rays[0, 0] * u + rays[0, 1] * v + rays[0, 2]
             dy = rays[1, 0] * u + rays[1, 1] * v + rays[1, 2]

@@ -18,7 +18,15 @@ from .camera import Camera, look_at, project_points
 from .lighting import develop, sample_development
 from .people import Wardrobe
 from .props import sample_occluder
-from .scene import Actor, clear_view, keypoint_visibility, make_actor, sample_stage, shoot
+from .scene import (
+    Actor,
+    clear_view,
+    keypoint_visibility,
+    make_actor,
+    photograph_view,
+    sample_stage,
+    view_of,
+)
 
 BOX_MARGIN = 1.2  # side of the person's box over the extent of the keypoints, as SPIN's
 
@@ -95,9 +103,10 @@ def _one_crop(actor, keypoints, companion, textures, rng, size):
     position = -camera.rotation.T @ camera.translation
     count = int(rng.random() < 0.45) + int(rng.random() < 0.15)
     occluders = [sample_occluder(rng, position, actor.joints) for _ in range(count)]
-    picture = shoot(actors, stage, occluders, camera, matrix, size, size, textures)
-    if picture.visible[0] < 0.35:  # hidden almost wholly: nothing to learn from
-        picture = shoot(actors[:1], stage, [], camera, matrix, size, size, textures)
+    view = view_of(actors, stage, occluders, camera, matrix, size, size)
+    if view.visible[0] < 0.35:  # hidden almost wholly: nothing to learn from
+        view = view_of(actors[:1], stage, [], camera, matrix, size, size)
+    picture = photograph_view(view, textures)
 
     harshness = float(rng.random() ** 2)
     image = develop(picture.image, sample_development(rng, harshness), rng)

@@ -46,12 +46,12 @@ def photo_block(
         company = [take]
         if count > 1 and rng.random() < _COMPANY:
             company.append(beside(takes[(i + 1) % count], rng))
-        image, records = photograph(company, 0, stage, occluders, camera, settings,
-                                    studio.textures, rng)
-        if records[0].visible < 0.35 or (records[0].keypoints[:, 2] == 1).sum() < 6:
-            image, records = photograph([take], 0, stage, [], camera, settings,
-                                        studio.textures, rng)
+        image, (record,) = photograph(company, 0, stage, occluders, camera, settings,
+                                      studio.textures, rng, known=1)
+        if record.visible < 0.35 or (record.keypoints[:, 2] == 1).sum() < 6:
+            image, (record,) = photograph([take], 0, stage, [], camera, settings,
+                                          studio.textures, rng)
         name = f"train2014/OPEN_train2014_{block:06d}{i:06d}.jpg"
         write_jpeg(root / name, image, 92)
-        rows.append(spin_row(name, records[0], camera.intrinsics, image.shape[1::-1]))
+        rows.append(spin_row(name, record, camera.intrinsics, image.shape[1::-1]))
     return rows

@@ -122,7 +122,24 @@ def count_between(face, first, last):
 
 
 @kernel
-def resolve(near, face, screen, faces, normals, albedo, parts, light, image, label, normal, depth):
+def surface(near, face, depth, full):
+    """Depth of the nearest surface in pixels that are half covered, and which are covered whole."""
+    samples = face.shape[0] // depth.shape[0]
+    for y in range(depth.shape[0]):
+        for x in range(depth.shape[1]):
+            covered, nearest = 0, np.float32(0)
+            for j in range(y * samples, (y + 1) * samples):
+                for i in range(x * samples, (x + 1) * samples):
+                    if face[j, i] >= 0:
+                        covered += 1
+                        nearest = max(nearest, near[j, i])
+            if covered > 0 and 2 * covered >= samples * samples:
+                depth[y, x] = np.float32(1) / nearest
+            full[y, x] = covered == samples * samples
+
+
+@kernel
+def resolve(near, face, screen, faces, normals, albedo, parts, light, image, label, normal):
     """Shade the samples and average them over the pixels of ``image``, in place.
 
     ``light`` rows: direction to the sun, up, sun colour, sky colour, ground colour.
@@ -185,7 +202,6 @@ def resolve(near, face, screen, faces, normals, albedo, parts, light, image, lab
             image[y, x, 2] = bare * image[y, x, 2] + share * blue
             if 2 * covered >= samples * samples:
                 label[y, x] = owner
-                depth[y, x] = np.float32(1) / nearest
                 unit = np.float32(1) / (np.sqrt(sx * sx + sy * sy + sz * sz) + np.float32(1e-9))
                 normal[y, x, 0] = sx * unit
                 normal[y, x, 1] = sy * unit

@@ -14,7 +14,7 @@ from genhmr.types import UserError
 from .camera import Camera, project_points
 from .lighting import Development, develop
 from .render import Mesh
-from .scene import Stage, keypoint_visibility, shoot
+from .scene import Stage, View, keypoint_visibility, photograph_view, view_of
 from .takes import Take
 
 
@@ -62,6 +62,7 @@ def photograph(
     settings: Development,
     textures: np.ndarray,
     rng: np.random.Generator,
+    known: int | None = None,
 ) -> tuple[np.ndarray, list[PersonRecord]]:
     """Photograph one frame.
 
@@ -74,17 +75,29 @@ def photograph(
         settings: of the camera.
         textures: the texture bank.
         rng: of the noise.
+        known: how many of the people, from the first on, are recorded; None: all.
 
     Returns:
         (H, W, 3) uint8 RGB and one record per person.
     """
+    view, records = observe(takes, frame, stage, occluders, camera, known)
+    return develop(photograph_view(view, textures).image, settings, rng), records
+
+
+def observe(
+    takes: Sequence[Take],
+    frame: int,
+    stage: Stage,
+    occluders: Sequence[Mesh],
+    camera: Camera,
+    known: int | None = None,
+) -> tuple[View, list[PersonRecord]]:
+    """What a photograph would show of whom, before it is taken; see :func:`photograph`."""
     actors = [take.actor(frame) for take in takes]
-    picture = shoot(actors, stage, occluders, camera, camera.intrinsics, camera.width,
-                    camera.height, textures)
-    image = develop(picture.image, settings, rng)
-    records = [_record(take, frame, camera, picture.depth, visible)
-               for take, visible in zip(takes, picture.visible)]
-    return image, records
+    view = view_of(actors, stage, occluders, camera, camera.intrinsics, camera.width, camera.height)
+    records = [_record(take, frame, camera, view.cover.depth, visible)
+               for take, visible in zip(takes[:known], view.visible)]
+    return view, records
 
 
 def _record(take, frame, camera, depth, visible):

@@ -89,32 +89,44 @@ def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     return kernels.vertex_normals(vertices, faces)
 
 
-def draw(
-    meshes: Sequence[Mesh],
-    matrix: np.ndarray,
-    light: Light,
-    background: np.ndarray,
-    samples: int = 2,
-) -> Picture:
-    """Draw meshes over a background, with depth test, Lambert shading and anti-aliasing.
+@dataclass(frozen=True)
+class Cover:
+    """Which surface is nearest in every sample of a picture that is not painted yet.
+
+    Attributes:
+        depth: (H, W) float32 metres along z, infinity where less than half of the pixel is covered.
+        full: (H, W) bool, pixels in which nothing of a background is seen.
+        visible: see :class:`Picture`.
+        meshes, screens, near, face: what :func:`paint` needs.
+    """
+
+    depth: np.ndarray
+    full: np.ndarray
+    visible: tuple[float, ...]
+    meshes: tuple[Mesh, ...]
+    screens: tuple[np.ndarray, ...]
+    near: np.ndarray
+    face: np.ndarray
+
+
+def cover(
+    meshes: Sequence[Mesh], matrix: np.ndarray, width: int, height: int, samples: int = 2
+) -> Cover:
+    """Finds the nearest surface everywhere; who is seen is known then, at a third of the cost.
 
     Args:
         meshes: what to draw, in any order; at least one.
         matrix: (3, 3) camera frame to pixels, last row 0 0 1. A crop is drawn directly by
             multiplying its affine map (also a rotated one) into the intrinsics.
-        light: the light, in the camera frame.
-        background: (H, W, 3) float32 linear RGB; not changed.
+        width: of the picture, pixels.
+        height: of the picture, pixels.
         samples: per pixel side; 2 is four samples a pixel.
-
-    Returns:
-        The picture with its labels.
     """
-    height, width = background.shape[:2]
     matrix = np.ascontiguousarray(matrix, np.float64)
     near = np.zeros((height * samples, width * samples), np.float32)
     face = np.full(near.shape, -1, np.int32)
-    spans, covered, screens, normals, faces = [], [], [], [], []
-    first_face = first_vertex = 0
+    spans, covered, screens = [], [], []
+    first_face = 0
     for mesh in meshes:
         screen = kernels.project(mesh.vertices, matrix, samples)
         own_near, own_face = np.zeros_like(near), np.full_like(face, -1)
@@ -122,23 +134,51 @@ def draw(
         covered.append(kernels.merge(near, face, own_near, own_face, first_face))
         spans.append((first_face, first_face + len(mesh.faces)))
         screens.append(screen)
-        normals.append(kernels.vertex_normals(mesh.vertices, mesh.faces))
-        faces.append(mesh.faces + np.int32(first_vertex))
         first_face += len(mesh.faces)
-        first_vertex += len(mesh.vertices)
-
-    image = background.astype(np.float32, copy=True)
-    parts = np.zeros((height, width), np.uint8)
-    normal_map = np.zeros((height, width, 3), np.float32)
-    depth = np.full((height, width), np.inf, np.float32)
-    rows = np.stack([light.direction, light.up, light.sun, light.sky, light.ground])
-    kernels.resolve(
-        near, face, np.concatenate(screens), np.concatenate(faces), np.concatenate(normals),
-        np.concatenate([m.albedo for m in meshes]), np.concatenate([m.parts for m in meshes]),
-        rows.astype(np.float32), image, parts, normal_map, depth,
-    )
+    depth, full = np.full((height, width), np.inf, np.float32), np.empty((height, width), np.bool_)
+    kernels.surface(near, face, depth, full)
     visible = tuple(
         kernels.count_between(face, *span) / total if total else 0.0
         for span, total in zip(spans, covered)
     )
-    return Picture(image, parts, normal_map, depth, visible)
+    return Cover(depth, full, visible, tuple(meshes), tuple(screens), near, face)
+
+
+def paint(covered: Cover, light: Light, background: np.ndarray) -> Picture:
+    """Shades what was covered: Lambert shading and anti-aliasing.
+
+    Args:
+        covered: see :func:`cover`.
+        light: the light, in the camera frame.
+        background: (H, W, 3) float32 linear RGB; not changed. Not looked at, but finite, in
+            pixels that are covered whole.
+
+    Returns:
+        The picture with its labels.
+    """
+    meshes, (height, width) = covered.meshes, covered.depth.shape
+    firsts = np.cumsum([0, *(len(mesh.vertices) for mesh in meshes[:-1])])
+    image = background.astype(np.float32, copy=True)
+    parts = np.zeros((height, width), np.uint8)
+    normal_map = np.zeros((height, width, 3), np.float32)
+    rows = np.stack([light.direction, light.up, light.sun, light.sky, light.ground])
+    kernels.resolve(
+        covered.near, covered.face, np.concatenate(covered.screens),
+        np.concatenate([m.faces + np.int32(first) for m, first in zip(meshes, firsts)]),
+        np.concatenate([kernels.vertex_normals(m.vertices, m.faces) for m in meshes]),
+        np.concatenate([m.albedo for m in meshes]), np.concatenate([m.parts for m in meshes]),
+        rows.astype(np.float32), image, parts, normal_map,
+    )
+    return Picture(image, parts, normal_map, covered.depth, covered.visible)
+
+
+def draw(
+    meshes: Sequence[Mesh],
+    matrix: np.ndarray,
+    light: Light,
+    background: np.ndarray,
+    samples: int = 2,
+) -> Picture:
+    """Draws meshes over a background with depth test; :func:`cover`, then :func:`paint`."""
+    height, width = background.shape[:2]
+    return paint(cover(meshes, matrix, width, height, samples), light, background)

@@ -13,7 +13,7 @@ from .camera import Camera
 from .lighting import Lighting, sample_lighting
 from .people import Wardrobe
 from .props import in_camera, sample_furniture
-from .render import Mesh, Picture, draw
+from .render import Cover, Mesh, Picture, cover, paint
 
 # How far behind the visible surface a BODY_25 joint may lie, metres, and still count as seen:
 # joints are inside the body, by about half the thickness of the limb; face and feet are on it.
@@ -83,7 +83,31 @@ def clear_view(stage: Stage, camera: Camera, joints: np.ndarray) -> Stage:
     return Stage(stage.place, stage.lighting, kept)
 
 
-def shoot(
+@dataclass(frozen=True)
+class View:
+    """People on a stage before a camera, not photographed yet: who is seen is known already.
+
+    Attributes:
+        actors: who is there.
+        stage: where.
+        camera: from where.
+        matrix: (3, 3) camera frame to pixels.
+        cover: the nearest surfaces; its meshes are the actors', then the things.
+    """
+
+    actors: tuple[Actor, ...]
+    stage: Stage
+    camera: Camera
+    matrix: np.ndarray
+    cover: Cover
+
+    @property
+    def visible(self) -> tuple[float, ...]:
+        """One number per actor, see `genhmr.world.render.Picture`."""
+        return self.cover.visible[: len(self.actors)]
+
+
+def view_of(
     actors: Sequence[Actor],
     stage: Stage,
     occluders: Sequence[Mesh],
@@ -91,9 +115,8 @@ def shoot(
     matrix: np.ndarray,
     width: int,
     height: int,
-    textures: np.ndarray,
-) -> Picture:
-    """Photograph people on a stage.
+) -> View:
+    """Look at people on a stage.
 
     Args:
         actors: who is there; at least one. Only the first keeps part labels and normals.
@@ -103,24 +126,32 @@ def shoot(
         matrix: (3, 3) camera frame to pixels: the camera's intrinsics, or a crop of its frame.
         width: of the picture, pixels.
         height: of the picture, pixels.
-        textures: the texture bank.
-
-    Returns:
-        The picture; ``visible`` has one number per actor.
     """
-    lighting = stage.lighting
-    shadows = np.concatenate([_shadows(actor, lighting) for actor in actors])
-    background = draw_place(stage.place, camera, textures, matrix, width, height,
-                            lighting.on_surfaces, shadows)
     meshes = [in_camera(actor.mesh, camera) for actor in actors]
     meshes = meshes[:1] + [_unlabelled(mesh) for mesh in meshes[1:]]
     things = [in_camera(mesh, camera) for mesh in (*stage.furniture, *occluders)]
     if things:
         meshes.append(_joined(things))
-    picture = draw(meshes, matrix, lighting.seen_by(camera), background)
+    return View(tuple(actors), stage, camera, matrix, cover(meshes, matrix, width, height))
+
+
+def photograph_view(view: View, textures: np.ndarray) -> Picture:
+    """Photograph what is looked at.
+
+    Args:
+        view: see :func:`view_of`.
+        textures: the texture bank.
+
+    Returns:
+        The picture; ``visible`` has one number per actor.
+    """
+    lighting, (height, width) = view.stage.lighting, view.cover.depth.shape
+    shadows = np.concatenate([_shadows(actor, lighting) for actor in view.actors])
+    background = draw_place(view.stage.place, view.camera, textures, view.matrix, width, height,
+                            lighting.on_surfaces, shadows, view.cover.full)
+    picture = paint(view.cover, lighting.seen_by(view.camera), background)
     normals = np.where(picture.parts[..., None] > 0, picture.normals, np.float32(0))
-    return Picture(picture.image, picture.parts, normals, picture.depth,
-                   picture.visible[: len(actors)])
+    return Picture(picture.image, picture.parts, normals, picture.depth, view.visible)
 
 
 def keypoint_visibility(

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from .lighting import Development, sample_development
+from .lighting import Development, develop, sample_development
 from .props import sample_occluder
 from .pseudo import fit_error
-from .records import photograph, write_jpeg
-from .scene import clear_view, sample_stage
+from .records import observe, write_jpeg
+from .scene import clear_view, photograph_view, sample_stage
 from .stills import PHOTO_FRAMING, Framing, beside, frame_points, sample_stills
 from .studio import SPLIT_NUMBER, WEB, Studio
 from .writers.spin_npz import spin_row
@@ -95,11 +95,11 @@ def _film(studio, takes, i, frame_size, rng):
         elif attempt == 2:
             company, camera = [], frame_points(keypoints, PHOTO_FRAMING, frame_size, rng)
         stage = clear_view(place, camera, joints)
-        image, records = photograph([take, *company], 0, stage, occluders, camera, settings,
-                                    studio.textures, rng)
-        if _fitted(records[0]):
+        view, (record,) = observe([take, *company], 0, stage, occluders, camera, known=1)
+        if _fitted(record):
             break
-    return camera, image, records[0]
+    picture = photograph_view(view, studio.textures)
+    return camera, develop(picture.image, settings, rng), record
 
 
 def _fitted(record):

@@ -13,9 +13,17 @@ from genhmr.world.camera import Camera, intrinsics, look_at
 from genhmr.world.camera_paths import EXTREME_STYLE, WILD_STYLE, handheld_path, lab_cameras
 from genhmr.world.lighting import Development, develop, sample_development, sample_lighting
 from genhmr.world.people import Wardrobe
+from genhmr.world.props import in_camera
 from genhmr.world.regions import ELSEWHERE, body_regions
-from genhmr.world.render import Mesh
-from genhmr.world.scene import Actor, Stage, keypoint_visibility, shoot
+from genhmr.world.render import Mesh, draw
+from genhmr.world.scene import (
+    Actor,
+    Stage,
+    _shadows,
+    keypoint_visibility,
+    photograph_view,
+    view_of,
+)
 from genhmr.world.textures import TEXTURE_SIZE, texture_bank
 
 BODY = Path(__file__).resolve().parents[2] / "datasets" / "open" / "body"
@@ -197,8 +205,16 @@ def test_only_the_first_person_keeps_labels(bodies):
     rotation, translation = look_at(np.array([0.0, 1.0, 6.0]), np.array([0.0, 1.0, 0.0]))
     matrix = intrinsics(60.0, 64, 64)
     camera = Camera(rotation, translation, matrix, 64, 64)
-    picture = shoot([actor(-1.2), actor(1.2)], stage, [], camera, matrix, 64, 64,
-                    texture_bank(rng, 4))
+    view = view_of([actor(-1.2), actor(1.2)], stage, [], camera, matrix, 64, 64)
+    bank = texture_bank(rng, 4)
+    picture = photograph_view(view, bank)
+    # Where people cover a pixel whole the place is not drawn, and the picture is the same.
+    shadows = np.concatenate([_shadows(person, stage.lighting) for person in view.actors])
+    place = draw_place(stage.place, camera, bank, matrix, 64, 64, stage.lighting.on_surfaces,
+                       shadows)
+    people = [in_camera(person.mesh, camera) for person in view.actors]
+    whole = draw(people, matrix, stage.lighting.seen_by(camera), place).image
+    assert np.array_equal(picture.image, whole) and view.cover.full.any()
     assert picture.parts[:, :28].max() > 0 and picture.parts[:, 36:].max() == 0
     assert np.isfinite(picture.depth[:, 36:]).any()
     assert (np.abs(picture.normals).max(-1) > 0)[picture.parts == 0].sum() == 0
