@@ -1,5 +1,6 @@
 # Two commands: `make repro` reruns the suite, `make test` runs its tests.
 # Both make .venv and install from the package registry first; PYTHON names the interpreter.
+# The tests run in two processes, a file in one of them, with a thread each.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
@@ -16,7 +17,7 @@ repro: $(VENV)/.installed
 	PATH="$(BIN):$$PATH" $(BIN)/dvc repro
 
 test: $(VENV)/.installed
-	PATH="$(BIN):$$PATH" $(BIN)/python -m pytest -q
+	PATH="$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e ".[test,bench]"

@@ -42,8 +42,8 @@ def cli(**_):
         print("to the error file", file=sys.stderr)
         sys.exit(int(sys.argv[2]))
     if command == "wait":
-        print(os.getpid(), flush=True)
         try:
+            print(os.getpid(), flush=True)
             time.sleep(60)
         except KeyboardInterrupt:
             print("interrupted")
