@@ -252,7 +252,7 @@ def figures() -> None:
 def report() -> None:
     """Write one page that shows what this run says, beside the paper."""
     from bench.kept import NUMBERS
-    from bench.report import write_report
+    from bench.report.page import write_report
 
     job, kept = _job("tables"), RESULTS / "open"
     reference = kept if (kept / NUMBERS).exists() else None

@@ -129,7 +129,7 @@ def test_sampling_iterations_train_nothing(checkout, monkeypatch):
          {"evaluate", "evaluate-tokenizer"}),
         ("genhmr/train/transformer.py", {"transformer@layers-6"},
          {"tokenizer", "backbone", "lifter", "evaluate"}),
-        ("bench/report_svg.py", {"report"}, {"transformer", "tokenizer", "evaluate", "tables"}),
+        ("bench/report/svg.py", {"report"}, {"transformer", "tokenizer", "evaluate", "tables"}),
         ("datasets/open/body/x", {"data@wild", "backbone", "tokenizer@t48", "figures"}, set()),
         ("bench/reported/table02.csv", {"tables", "claims"}, {"evaluate", "transformer"}),
         # New GenHMR weights rerun their export and what starts with their lifter.

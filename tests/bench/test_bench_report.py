@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from bench.report import write_report
+from bench.report.page import write_report
 from bench.tidy import read_ledger
 from genhmr.types import UserError
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.report_readers import (
+from bench.report.readers import (
     JUDGED,
     NUMBERS,
     PLACE,
@@ -31,7 +31,7 @@ from genhmr.types import UserError
 
 Json = dict[str, Any]
 
-REPORTED = Path(__file__).with_name("reported")
+REPORTED = Path(__file__).parents[1] / "reported"
 BASE = "transformer/base"
 # The report's own record is of the report before this one: reading it would change the page.
 _OWN_RECORD = "report.json"

@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from bench.report_html import details, interval, number, row, table, td, text, th
-from bench.report_inputs import Run
+from bench.report.html import details, interval, number, row, table, td, text, th
+from bench.report.inputs import Run
 from bench.status import Mean, mean_of
 from bench.tables_latex import METRIC_NAMES
 from bench.tidy import METRICS

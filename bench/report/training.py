@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from bench.report_html import details, legend, number, plots, row, table, td, text, th
-from bench.report_svg import Series, lines
+from bench.report.html import details, legend, number, plots, row, table, td, text, th
+from bench.report.svg import Series, lines
 
 # What is drawn of a history: the sum that was minimised, else its main term.
 _SUMS = ("loss", "total", "pose")

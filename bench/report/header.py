@@ -6,9 +6,9 @@ from collections import Counter
 from datetime import datetime, timedelta
 from typing import Any
 
-from bench.report_html import number, row, table, td, text, th
-from bench.report_inputs import Run
-from bench.report_tables import AITI, split_sets
+from bench.report.html import number, row, table, td, text, th
+from bench.report.inputs import Run
+from bench.report.tables import AITI, split_sets
 from bench.status import models_left_out
 
 Json = dict[str, Any]

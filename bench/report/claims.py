@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.axes import Axes
 
-from bench.report_html import VERDICTS, plots, row, table, td, text, th, verdict
-from bench.report_svg import COLOUR, Panel, draw
+from bench.report.html import VERDICTS, plots, row, table, td, text, th, verdict
+from bench.report.svg import COLOUR, Panel, draw
 
 _LOOK = {"supported": ("good", "s"), "contradicted": ("bad", "X"), "undecided": ("open", "D"),
          "not run": ("muted", ".")}  # fmt: skip

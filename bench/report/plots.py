@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.report_html import legend, plots, text
-from bench.report_inputs import Run
-from bench.report_svg import Panel, Series, dots, lines
-from bench.report_tables import AITI, METHODS, in_order, metric_name, read_keys, split_sets
+from bench.report.html import legend, plots, text
+from bench.report.inputs import Run
+from bench.report.svg import Panel, Series, dots, lines
+from bench.report.tables import AITI, METHODS, in_order, metric_name, read_keys, split_sets
 from genhmr.transformer.schedules import SCHEDULES
 
 Json = dict[str, Any]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from bench.report_svg import MARKERS, SERIES, Panel
+from bench.report.svg import MARKERS, SERIES, Panel
 from genhmr.types import UserError
 
 VERDICTS = {"supported": "✓", "contradicted": "✗", "undecided": "?", "not run": "–"}
@@ -93,7 +93,7 @@ def details(name: str, summary: str, body: str, unfolded: bool = False) -> str:
 
 
 def legend(entries: Iterable[tuple[str, int | str, bool]]) -> str:
-    """Label, look and whether dashed (``bench.report_svg.Series``) of each line of some plots."""
+    """Label, look and whether dashed (``bench.report.svg.Series``) of each line of some plots."""
     items = []
     for label, look, dashed in entries:
         word = look if isinstance(look, str) else SERIES[look % len(SERIES)]
@@ -175,8 +175,8 @@ def page(title: str, body: str) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n<link rel="icon" href="data:,">\n'
-        f"<title>{text(title)}</title>\n<style>\n{_asset('report.css')}</style>\n</head>\n"
-        f"<body>\n{body}<script>\n{_asset('report.js')}</script>\n</body>\n</html>\n"
+        f"<title>{text(title)}</title>\n<style>\n{_asset('page.css')}</style>\n</head>\n"
+        f"<body>\n{body}<script>\n{_asset('page.js')}</script>\n</body>\n</html>\n"
     )
 
 

@@ -11,18 +11,18 @@ from typing import Any
 
 import click
 
-from bench import report_claims, report_plots
 from bench.intervals import FEW
-from bench.report_header import banner, facts, records
-from bench.report_html import details, page, picture, text
-from bench.report_inputs import Run, read_run
-from bench.report_tables import (
+from bench.report import claims, plots
+from bench.report.header import banner, facts, records
+from bench.report.html import details, page, picture, text
+from bench.report.inputs import Run, read_run
+from bench.report.tables import (
     headline,
     paper_table,
     rerun_rows,
     tokenizers,
 )
-from bench.report_training import losses
+from bench.report.training import losses
 from bench.stage import whole_folder
 
 Json = dict[str, Any]
@@ -100,7 +100,7 @@ def _in_short(run: Run) -> str:
     some, rows = sum(n > 0 for n, _ in done), [sum(column) for column in zip(*done)]
     said = [f"{some} of {len(done)} tables rerun in whole or in part, {rows[0]} of {rows[1]} rows."]
     for side, whose in (("rerun", "by this run"), ("paper", "by the paper's own tables")):
-        found = report_claims.counts(run.claims, side).items()
+        found = claims.counts(run.claims, side).items()
         listed = ", ".join(f"{n} {word}" for word, n in found)
         said.append(f"{len(run.claims)} claims {whose}: {listed}.")
     body = f'<ul class="said">{"".join(f"<li>{line}</li>" for line in said)}</ul>\n'
@@ -128,13 +128,13 @@ def _speed(run: Run) -> str:
 
 def _curves(run: Run) -> str:
     groups = {
-        "Sampling iterations and schedules (Tables 2 and 11)": report_plots.sampling(run.tables),
-        "Refinement (Table 3)": report_plots.refinement(run.tables),
-        "Mask schedules (Figure 7)": report_plots.schedules(run.masked),
-        "Tokenizer: codebook and number of tokens (Tables 5 and 6)": report_plots.tokenizers(
+        "Sampling iterations and schedules (Tables 2 and 11)": plots.sampling(run.tables),
+        "Refinement (Table 3)": plots.refinement(run.tables),
+        "Mask schedules (Figure 7)": plots.schedules(run.masked),
+        "Tokenizer: codebook and number of tokens (Tables 5 and 6)": plots.tokenizers(
             run.tables
         ),
-        "Images below an error": report_plots.distribution(run),
+        "Images below an error": plots.distribution(run),
     }
     body = "".join(f"<h3>{title}</h3>\n{group}" for title, group in groups.items() if group)
     every = tokenizers(run)
@@ -149,8 +149,8 @@ def _tables(run: Run) -> str:
 
 
 def _claims(run: Run) -> str:
-    body = report_claims.charts(run.claims, run.ranking)
-    return body + report_claims.listing(run.claims)
+    body = claims.charts(run.claims, run.ranking)
+    return body + claims.listing(run.claims)
 
 
 def _pictures(run: Run) -> str:
@@ -166,7 +166,7 @@ def _pictures(run: Run) -> str:
 
 
 def _protocols(run: Run) -> str:
-    found = report_plots.protocols(run.scores)
+    found = plots.protocols(run.scores)
     return (
         found
         and f"<p>The same predictions under every protocol they were scored with.</p>\n{found}"

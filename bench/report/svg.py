@@ -1,7 +1,7 @@
 """Plots as inline SVG that takes its colours from the page: drawn once, right in light and dark.
 
 matplotlib writes colours as numbers. Every colour here is a number that stands for a CSS variable
-(``report.css``) and becomes ``var(--name)`` in the text it wrote.
+(``page.css``) and becomes ``var(--name)`` in the text it wrote.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def _inline(svg: str, name: str) -> str:
     """For use inside HTML: no declarations, ids of its own, colours and font of the page."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    # Inside HTML this rule would hold for the whole page; report.css has it for plots alone.
+    # Inside HTML this rule would hold for the whole page; page.css has it for plots alone.
     svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", svg, flags=re.DOTALL)
     used = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', svg))
     svg = re.sub(r' id="([^"]*)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", svg)
