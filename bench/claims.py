@@ -18,6 +18,7 @@ import pandas as pd
 import yaml
 
 from bench.intervals import bootstrap_means
+from bench.status import ROUNDING
 from bench.tidy import read_reported
 from genhmr.types import UserError
 
@@ -152,7 +153,7 @@ class Ledger:
 
     def half_unit(self, cell: Cell) -> float:
         """Half of the last digit that a column is printed with: what rounding may have hidden."""
-        return 0.0005 if cell.column == "aiti_s" else 0.05
+        return 0.0005 if cell.column == "aiti_s" else ROUNDING
 
 
 def comparisons(claim: Mapping[str, Any], ledger: Ledger) -> list[Comparison]:

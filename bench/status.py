@@ -15,6 +15,9 @@ from bench.keys import clip_of, sequence_of
 Json = dict[str, Any]
 ROUNDING = 0.05  # half of the last digit of a printed error, millimetres
 METRICS = ("pa_mpjpe", "mpjpe", "mve")
+# What a summary compares, of the settings and baselines of an evaluation.
+METHODS = {"mean-pose": "mean pose", "lifted": "lifted keypoints", "default": "sampling",
+           "headline": "+ refinement"}  # fmt: skip
 
 
 @dataclass(frozen=True)

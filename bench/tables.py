@@ -14,6 +14,7 @@ import pandas as pd
 
 from bench.kept import NUMBERS, attach, read_kept
 from bench.layout import lay_out
+from bench.status import METHODS
 from bench.tables_latex import Printed, latex, latex_all
 from bench.tidy import build_table, read_ledger, read_reported, read_rerun
 
@@ -117,8 +118,7 @@ def summarise(
     summary: dict[str, Any] = {}
     metrics = ["mpjpe", "pa_mpjpe", "mve"]
     for model, frame in images.items():
-        methods = ["mean-pose", "lifted", "default", "headline"]
-        wanted = frame[frame["setting"].isin(methods)]
+        wanted = frame[frame["setting"].isin(METHODS)]
         for (role, setting), group in wanted.groupby(["role", "setting"]):
             means = group[metrics].mean(skipna=False).round(2).to_dict()
             entry = summary.setdefault(model, {}).setdefault(names[role], {})

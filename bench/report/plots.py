@@ -14,7 +14,8 @@ import pandas as pd
 from bench.report.html import legend, plots, text
 from bench.report.inputs import Run
 from bench.report.svg import Panel, Series, dots, lines
-from bench.report.tables import AITI, METHODS, in_order, metric_name, read_keys, split_sets
+from bench.report.tables import AITI, in_order, metric_name, read_keys, split_sets
+from bench.status import METHODS
 from genhmr.transformer.schedules import SCHEDULES
 
 Json = dict[str, Any]

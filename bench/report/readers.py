@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.tidy import METRICS
+from bench.status import METRICS
 from genhmr.types import UserError
 
 Json = dict[str, Any]

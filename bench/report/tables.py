@@ -11,16 +11,13 @@ import pandas as pd
 
 from bench.report.html import details, interval, number, row, table, td, text, th
 from bench.report.inputs import Run
-from bench.status import Mean, mean_of
+from bench.status import METHODS, METRICS, Mean, mean_of
 from bench.tables_latex import METRIC_NAMES
-from bench.tidy import METRICS
 
 Json = dict[str, Any]
 
 AITI = "aiti"
 NOT_RUN = "not run"
-METHODS = {"mean-pose": "mean pose", "lifted": "lifted keypoints", "default": "sampling",
-           "headline": "+ refinement"}  # fmt: skip
 SHORT = 8  # rows; longer tables come folded
 
 
