@@ -31,7 +31,7 @@ def cli(**_):
         from bench import own
         serving = int(open(f"/proc/{os.getppid()}/stat").read().rsplit(")", 1)[1].split()[1])
         print(json.dumps({
-            "served": "torch" in sys.modules,
+            "served": "torch" in sys.modules, "serving": serving,
             "libraries": sorted({"torch", "timm", "cv2", "numba"} & set(sys.modules)),
             "arguments": sys.argv[1:], "folder": os.getcwd(), "given": os.environ.get("GIVEN"),
             "stage": os.environ.get("DVC_STAGE"), "input": sys.stdin.read(), "own": own.VALUE,
@@ -49,6 +49,12 @@ def cli(**_):
             print("interrupted")
             sys.exit(3)
     if command == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if command == "leave":
+        if not os.fork():
+            print(os.getpid(), flush=True)
+            time.sleep(60)
+        time.sleep(0.5)
         os.kill(os.getpid(), signal.SIGKILL)
 
 if __name__ == "__main__":
@@ -90,6 +96,11 @@ def stage(folder, *arguments, environment=None, **options):
     )  # fmt: skip
 
 
+def served(folder, pid=None):
+    """Where the socket is for stages of a process, by default of this one."""
+    return folder / "build" / "preloaded" / bench.preloaded._identity(pid or os.getpid())
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Where a process serves this one, ready."""
@@ -99,30 +110,35 @@ def folder(tmp_path_factory):
     assert not (folder / "build").exists(), "only a command that needs the libraries starts it"
     assert not json.loads(out)["served"] and err
     stage(folder, "data").communicate(timeout=60)
-    own = folder / "build" / "preloaded" / str(os.getpid())
-    wait_for((own / "socket").exists)
+    wait_for((served(folder) / "socket").exists)
     yield folder
-    shutil.rmtree(own)  # it sees that, and ends
+    shutil.rmtree(served(folder))  # it sees that, and ends
 
 
 def tell(folder, *arguments, code=0, given="", **options):
     process = stage(folder, "tell", str(code), *arguments, **options)
     out, err = process.communicate(given, timeout=60)
-    assert process.returncode == code and "to the error file" in err
+    assert (process.returncode, err) == (code, "to the error file\n")
     return json.loads(out)
 
 
 def test_a_stage_runs_in_a_fork_and_sees_what_it_would_have_seen(folder):
-    served = tell(folder, "ä", given="in\n")
+    forked = tell(folder, "ä", given="in\n")
     alone = tell(folder, "ä", given="in\n", environment={"BENCH_COLD": "1"})
-    assert served["served"] and not alone["served"]
-    assert served["libraries"] == ["cv2", "numba", "timm", "torch"]
+    assert forked["served"] and not alone["served"]
+    assert forked["libraries"] == ["cv2", "numba", "timm", "torch"]
     # A thread's locks may be held at a fork, for ever in the child. jemalloc's are seen to by it.
-    assert set(served["threads"]) <= {"jemalloc_bg_thd"}
+    assert set(forked["threads"]) <= {"jemalloc_bg_thd"}
     for key in ("arguments", "folder", "given", "stage", "input", "own"):
-        assert served[key] == alone[key]
-    assert served["arguments"] == ["tell", "0", "ä"] and served["folder"] == str(folder)
-    assert served["given"] == "42" and served["input"] == "in\n"
+        assert forked[key] == alone[key]
+    assert forked["arguments"] == ["tell", "0", "ä"] and forked["folder"] == str(folder)
+    assert forked["given"] == "42" and forked["input"] == "in\n"
+
+
+def test_what_libraries_read_when_they_start_is_never_another_process_s(folder):
+    """Threads are set at the first import: with another number of them a stage runs alone."""
+    assert not tell(folder, environment={"OMP_NUM_THREADS": "3"})["served"]
+    assert tell(folder, environment={"OTHER": "3"})["served"]
 
 
 def test_without_dvc_nothing_is_handed_over(folder):
@@ -166,6 +182,44 @@ def test_a_killed_caller_does_not_leave_its_work_behind(folder):
     wait_for(lambda: gone(job), 10)
 
 
+def test_a_command_that_dies_before_its_workers_ends_them_too(folder):
+    """As a pool's are left when the kernel ends their parent for its memory."""
+    process = stage(folder, "leave")
+    worker = int(process.stdout.readline())
+    process.communicate(timeout=30)
+    assert process.returncode == 128 + signal.SIGKILL
+    wait_for(lambda: gone(worker), 10)
+
+
+def test_a_stopped_caller_stops_its_work(folder):
+    process = stage(folder, "wait")
+    job = int(process.stdout.readline())
+
+    def state(pid):
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+
+    process.send_signal(signal.SIGTSTP)
+    wait_for(lambda: state(job) == state(process.pid) == "T")
+    process.send_signal(signal.SIGCONT)
+    wait_for(lambda: "T" not in (state(job), state(process.pid)))
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=60)[0] == "interrupted\n"
+
+
+def test_a_killed_server_is_replaced(tmp_path):
+    write_package(tmp_path)
+    stage(tmp_path, "data").communicate(timeout=60)
+    wait_for((served(tmp_path) / "socket").exists)
+    serving = tell(tmp_path)["serving"]
+    os.kill(serving, signal.SIGKILL)
+    wait_for(lambda: gone(serving))
+    assert not tell(tmp_path)["served"]  # and clears away what it found
+    stage(tmp_path, "data").communicate(timeout=60)
+    wait_for((served(tmp_path) / "socket").exists)
+    assert tell(tmp_path)["served"]
+    shutil.rmtree(served(tmp_path))
+
+
 def test_it_ends_with_its_owner(tmp_path):
     write_package(tmp_path)
     place = tmp_path / "build" / "preloaded"
@@ -175,11 +229,11 @@ def test_it_ends_with_its_owner(tmp_path):
          "for _ in sys.stdin: subprocess.run([sys.executable, '-m', 'bench', 'data'])"],
         cwd=tmp_path, stdin=subprocess.PIPE, text=True, env={**os.environ, "DVC_STAGE": "s"},
     )  # fmt: skip
-    (place / "999999999").mkdir(parents=True)  # left by an owner that was killed
+    (place / "999999999-1").mkdir(parents=True)  # left by an owner that was killed
     owner.stdin.write("\n")
     owner.stdin.flush()
-    wait_for((place / str(owner.pid) / "socket").exists)
-    assert not (place / "999999999").exists()
+    wait_for((served(tmp_path, owner.pid) / "socket").exists)
+    assert not (place / "999999999-1").exists()
     owner.kill()
     owner.wait()
     wait_for(lambda: not any(place.iterdir()), 10)
