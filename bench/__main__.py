@@ -261,14 +261,13 @@ def report() -> None:
 
 
 @cli.command()
-def keep() -> None:
+@click.option("--drop", is_flag=True, help="let go what was kept with other settings or data")
+def keep(drop: bool) -> None:
     """Add a finished run of profile open, or some models of it, to results/open; then commit it."""
     from bench.keep import keep as add
 
     params, variants = read_yaml(Path("params.yaml")), read_yaml(Path("variants.yaml"))
-    kept, dropped = add(params, variants, BUILD, Path("bench/reported"), RESULTS)
-    if dropped:
-        click.echo(f"dropped, since they would be other models today: {', '.join(dropped)}")
+    kept = add(params, variants, BUILD, Path("bench/reported"), RESULTS, drop)
     click.echo(f"{len(kept)} models in {RESULTS / 'open'}: commit it")
 
 

@@ -3,8 +3,8 @@
 The whole profile takes a day of one core, so it is run in pieces, on whatever machine is at hand:
 ``dvc repro evaluate@loss-mask evaluate@loss-pose``, then ``keep``. The errors of every image and
 pose are stored, so that pieces add up: tables and claims of ``results/open`` are made anew from
-all that is stored. A piece is dropped once variants.yaml, params.yaml or the shipped weights say
-that it would be another one today.
+all that is stored. A piece belongs to the settings of all jobs that it follows from, to the shipped
+weights among them and to the shards that it saw; pieces that do not belong together are not mixed.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 import pandas as pd
 
 from bench.claims_report import write_claims
+from bench.kept import NUMBERS
 from bench.plan import build_jobs
 from bench.provenance import job_digest
 from bench.stage import whole_folder
@@ -29,7 +31,12 @@ from genhmr.types import UserError
 Json = dict[str, Any]
 MEASURED = "measured"
 PIECES = "pieces.json"
-_SHARED = ("data-*", "pretrain", "train-lifter")  # provenance of what several models build on
+BEFORE = "all rows from before errors were stored"
+_STAGES = {
+    "data": "data", "backbone": "pretrain", "lifter": "train-lifter",
+    "tokenizer": "train-tokenizer", "transformer": "train-transformer",
+    "evaluate": "evaluate", "evaluate-tokenizer": "evaluate-tokenizer",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -39,19 +46,17 @@ class Piece:
     Attributes:
         scored: its evaluation job, for example "evaluate/loss-mask".
         table: file with its errors, image by image or pose by pose.
-        signature: SHA-256 of all jobs that it follows from and of the shipped weights among them.
+        records: name of the provenance file of every job that it follows from, and that job's
+            SHA-256.
+        roles: of the data sets that it saw.
+        signature: SHA-256 of these jobs, but for the device, and of the shipped weights.
     """
 
     scored: str
     table: str
+    records: dict[str, str]
+    roles: tuple[str, ...]
     signature: str
-
-    @property
-    def records(self) -> tuple[str, str]:
-        """Stems of its provenance files."""
-        kind, name = self.scored.split("/")
-        training = "train-tokenizer" if kind == "evaluate-tokenizer" else "train-transformer"
-        return f"{training}-{name}", f"{kind}-{name}"
 
 
 def pieces_of(jobs: dict[str, Json]) -> dict[str, Piece]:
@@ -60,32 +65,42 @@ def pieces_of(jobs: dict[str, Json]) -> dict[str, Piece]:
     Args:
         jobs: see :func:`bench.plan.build_jobs`; the shipped weights that they name are read.
     """
-    pieces = {}
-    for key, job in jobs.items():
-        kind, _, name = key.removesuffix(".json").partition("/")
-        if kind not in ("tokenizer", "transformer") or "skip" in job:
-            continue
-        scored = ("evaluate-tokenizer/" if kind == "tokenizer" else "evaluate/") + name
-        roles = {*job["train_on"], *jobs[f"{scored}.json"]["sets"]}
-        parts = [key, f"{scored}.json", *sorted(f"data/{role}.json" for role in roles)]
-        if kind == "transformer":
-            below = (f"tokenizer/{job['tokenizer']}", "backbone/base", "lifter/base")
-            parts += [f"{model}.json" for model in below]
-        shipped = sorted({path for part in parts if (path := jobs[part].get("weights"))})
-        digest = hashlib.sha256()
-        for part in parts:
-            digest.update(job_digest(jobs[part]).encode())
-        for path in shipped:
-            digest.update(Path(path).read_bytes())
-        table = "per_pose.parquet" if kind == "tokenizer" else "per_image.parquet"
-        pieces[f"{kind}/{name}"] = Piece(scored, table, digest.hexdigest())
-    return pieces
+    return {
+        model: _piece(model, jobs)
+        for model in (key.removesuffix(".json") for key in jobs)
+        if model.startswith(("tokenizer/", "transformer/")) and "skip" not in jobs[f"{model}.json"]
+    }
+
+
+def _piece(model: str, jobs: dict[str, Json]) -> Piece:
+    kind, _, name = model.partition("/")
+    scored = ("evaluate-tokenizer/" if kind == "tokenizer" else "evaluate/") + name
+    trained = [model]
+    if kind == "transformer":
+        below = (f"tokenizer/{jobs[f'{model}.json']['tokenizer']}", "backbone/base", "lifter/base")
+        trained += [key for key in below if "skip" not in jobs[f"{key}.json"]]
+    roles = set(jobs[f"{scored}.json"]["sets"]) | set(jobs[f"{model}.json"]["train_on"])
+    for key in trained:
+        if not jobs[f"{key}.json"].get("weights"):  # what shipped weights saw is in them
+            roles |= set(jobs[f"{key}.json"].get("train_on", ()))
+    parts = [*trained, scored, *sorted(f"data/{role}" for role in roles)]
+    records, digest = {}, hashlib.sha256()
+    for key in parts:
+        job = jobs[f"{key}.json"]
+        stage, own = _STAGES[key.partition("/")[0]], key.partition("/")[2]
+        alone = stage in ("pretrain", "train-lifter")
+        records[stage if alone else f"{stage}-{own}"] = job_digest(job)
+        digest.update(job_digest({k: v for k, v in job.items() if k != "device"}).encode())
+        if job.get("weights"):
+            digest.update(Path(job["weights"]).read_bytes())
+    table = "per_pose.parquet" if kind == "tokenizer" else "per_image.parquet"
+    return Piece(scored, table, records, tuple(sorted(roles)), digest.hexdigest())
 
 
 def _finished(
     jobs: dict[str, Json], build: Path, results: Path, pieces: dict[str, Piece]
 ) -> dict[str, Piece]:
-    """The pieces that have run as they are planned.
+    """The pieces all of whose jobs have run as they are planned.
 
     Raises:
         UserError: the plan is no part of an `open` run, or none of it has run.
@@ -100,18 +115,31 @@ def _finished(
         raise UserError(
             f"{', '.join(job['turned'])} in params.yaml: a run is kept with the paper's settings."
         )
-    finished = {}
-    for name, piece in pieces.items():
-        record = results / "provenance" / f"{piece.records[1]}.json"
-        made = json.loads(record.read_text())["job_sha256"] if record.exists() else None
-        planned = job_digest(jobs[f"{piece.scored}.json"])
-        if made == planned and (build / piece.scored / piece.table).exists():
-            finished[name] = piece
+    made = {
+        path.stem: json.loads(path.read_text()).get("job_sha256")
+        for path in (results / "provenance").glob("*.json")
+    }
+    finished = {
+        name: piece for name, piece in pieces.items()
+        if piece.records.items() <= made.items()
+        and (build / piece.scored / piece.table).exists()
+    }  # fmt: skip
     if not finished:
         raise UserError(
-            f"nothing in {build}/evaluate* is what params.yaml plans: run it first (dvc repro)."
+            f"no model in {build}/evaluate* was trained and scored as params.yaml plans "
+            f"({results}/provenance): run one first (dvc repro, with -f if its outputs came from "
+            "the cache)."
         )
     return finished
+
+
+def _shards(build: Path, roles: Iterable[str]) -> dict[str, str]:
+    """SHA-256 of the manifests of prepared data sets, which name that of every file."""
+    return {
+        f"{role}/{path.parent.name}": hashlib.sha256(path.read_bytes()).hexdigest()
+        for role in roles
+        for path in sorted((build / "data" / role).glob("*/manifest.json"))
+    }
 
 
 def _store(source: Path, piece: Piece, target: Path) -> None:
@@ -124,73 +152,88 @@ def _store(source: Path, piece: Piece, target: Path) -> None:
         shutil.copy(source / "timing.json", target)
 
 
-def _kept_before(target: Path, wanted: dict[str, Piece]) -> tuple[dict[str, Piece], list[str]]:
-    """What is stored and would still be the same, and the names of what would not."""
+def _kept_before(
+    target: Path, wanted: dict[str, Piece], shards: dict[str, str]
+) -> tuple[dict[str, Json], list[str]]:
+    """What is stored and still belongs to the plan and the shards; the names of what does not."""
     path = target / PIECES
-    stored = json.loads(path.read_text()) if path.exists() else {}
+    if not path.exists():
+        return {}, [BEFORE] if (target / NUMBERS).exists() else []
+    stored = json.loads(path.read_text())
     same = {
-        name: piece for name, piece in wanted.items()
-        if stored.get(name) == piece.signature
-        and (target / MEASURED / piece.scored / piece.table).exists()
+        name: entry for name, entry in stored.items()
+        if name in wanted
+        and entry["signature"] == wanted[name].signature
+        and all(shards.get(shard, sha) == sha for shard, sha in entry["shards"].items())
     }  # fmt: skip
     return same, sorted(set(stored) - set(same))
 
 
 def keep(
-    params: Json, variants: Json, build: Path, reported: Path, results: Path
-) -> tuple[list[str], list[str]]:
+    params: Json, variants: Json, build: Path, reported: Path, results: Path, drop: bool = False
+) -> list[str]:
     """Adds what is finished of the planned run to ``results/open``.
 
     Args:
         params: content of params.yaml.
         variants: content of variants.yaml.
-        build: folder of the evaluations.
+        build: folder of the data and of the evaluations.
         reported: folder of the paper's CSVs.
         results: the results folder.
+        drop: whether what does not belong to the plan any more may go.
 
     Returns:
-        The models that stand in ``results/open`` now, and those that were dropped from it.
+        The models that stand in ``results/open`` now.
 
     Raises:
-        UserError: another profile or other inference settings are planned, or nothing that is
-            planned has run.
+        UserError: another profile or other inference settings are planned, nothing that is
+            planned has run, or something would go.
     """
     jobs = build_jobs(params, variants)
     run = _finished(jobs, build, results, pieces_of(jobs))
     whole = build_jobs(params | {"models": []}, variants)
     wanted = pieces_of(whole)
     target = results / "open"
-    before, gone = _kept_before(target, wanted)
-    before = {name: piece for name, piece in before.items() if name not in run}
+    shards = {name: _shards(build, piece.roles) for name, piece in run.items()}
+    before, gone = _kept_before(target, wanted, {k: v for own in shards.values()
+                                                 for k, v in own.items()})  # fmt: skip
+    gone = [name for name in gone if name not in run]
+    if gone and not drop:
+        raise UserError(
+            f"{target} would lose {', '.join(gone)}: other settings, weights or data than this "
+            "run's. Take the change back, or drop them with --drop."
+        )
+    before = {name: entry for name, entry in before.items() if name not in run}
+    entries = before | {
+        name: {"signature": piece.signature, "shards": shards[name]} for name, piece in run.items()
+    }
     job = dict(whole["tables.json"])
     job["skipped"] = job["skipped"] | {
-        name: "not in results/open yet" for name in wanted if name not in {*before, *run}
+        name: "not in results/open yet" for name in wanted if name not in entries
     }
     job["short"] = [name for name in job["short"] if name not in job["skipped"]]
     with whole_folder(target) as part:
         for name, piece in run.items():
             _store(build / piece.scored, piece, part / MEASURED / piece.scored)
-            _copy_records(piece.records, results / "provenance", part / "provenance")
-        _copy_records(_SHARED, results / "provenance", part / "provenance")
-        for piece in before.values():
-            shutil.copytree(target / MEASURED / piece.scored, part / MEASURED / piece.scored)
-            _copy_records(piece.records, target / "provenance", part / "provenance")
+            _copy_records(piece, results / "provenance", part / "provenance")
+        for name in before:
+            scored = wanted[name].scored
+            shutil.copytree(target / MEASURED / scored, part / MEASURED / scored)
+            _copy_records(wanted[name], target / "provenance", part / "provenance")
         write_tables(variants, job, part / MEASURED, reported, part)
         shutil.rmtree(part / "tables")  # as CSV and LaTeX they are written beside every rerun
         write_claims(variants, job, part / MEASURED, reported, part / "claims")
-        signatures = {name: piece.signature for name, piece in {**before, **run}.items()}
-        (part / PIECES).write_text(json.dumps(signatures, indent=1, sort_keys=True) + "\n")
+        (part / PIECES).write_text(json.dumps(entries, indent=1, sort_keys=True) + "\n")
         (part / "README.md").write_text(_readme(job))
-    return sorted(signatures), [name for name in gone if name not in run]
+    return sorted(entries)
 
 
-def _copy_records(patterns: tuple[str, ...], source: Path, target: Path) -> None:
-    """Provenance files; one that is there already is of this run and stays."""
+def _copy_records(piece: Piece, source: Path, target: Path) -> None:
+    """Its provenance; a record that is there is of the same job and stays."""
     target.mkdir(exist_ok=True)
-    for pattern in patterns:
-        for path in source.glob(f"{pattern}.json"):
-            if not (target / path.name).exists():
-                shutil.copy(path, target)
+    for name in piece.records:
+        if (source / f"{name}.json").exists() and not (target / f"{name}.json").exists():
+            shutil.copy(source / f"{name}.json", target)
 
 
 def _readme(job: Json) -> str:

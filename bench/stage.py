@@ -45,7 +45,8 @@ def fast_bfloat16(device: str) -> bool:
 def whole_folder(out: Path) -> Iterator[Path]:
     """A folder to write into that takes the place of ``out`` once the block has ended well.
 
-    After an error ``out`` is what it was. Of several processes the first makes and moves it.
+    After an error ``out`` is what it was, and after a kill too, the next time it is written. Of
+    several processes the first makes and moves it.
 
     Raises:
         ValueError: ``out`` is the working directory or a folder above it: replacing it would
@@ -54,9 +55,12 @@ def whole_folder(out: Path) -> Iterator[Path]:
     out = out.resolve()
     if Path.cwd().is_relative_to(out):
         raise ValueError(f"{out} is not a folder for outputs")
-    part = out.with_name(out.name + ".part")
+    part, former = out.with_name(out.name + ".part"), out.with_name(out.name + ".former")
     with parallel.leader_first():
         if parallel.rank() == 0:
+            if former.exists() and not out.exists():  # killed between the two renames below
+                former.rename(out)
+            shutil.rmtree(former, ignore_errors=True)
             shutil.rmtree(part, ignore_errors=True)
             part.mkdir(parents=True)
     try:
@@ -66,8 +70,10 @@ def whole_folder(out: Path) -> Iterator[Path]:
         raise
     parallel.wait()
     if parallel.rank() == 0:
-        shutil.rmtree(out, ignore_errors=True)
+        if out.exists():
+            out.rename(former)
         part.rename(out)
+        shutil.rmtree(former, ignore_errors=True)
 
 
 def spread(items: Sequence[T], count: int) -> Iterator[T]:

@@ -10,7 +10,6 @@ import pytest
 from bench.keep import keep, pieces_of
 from bench.params import read_yaml
 from bench.plan import build_jobs
-from bench.provenance import job_digest
 from bench.tables import write_tables
 from genhmr.types import UserError
 
@@ -33,7 +32,7 @@ def planned(*models, **knobs):
     return read_yaml(ROOT / "params.yaml") | usual | knobs
 
 
-def measure(params, variants, build, results, mpjpe):
+def measure(params, variants, build, results, mpjpe, shard="shard"):
     """What the stages of a run leave: errors of eight frames of four videos, and their records."""
     jobs = build_jobs(params, variants)
     for model, piece in pieces_of(jobs).items():
@@ -61,10 +60,12 @@ def measure(params, variants, build, results, mpjpe):
             aiti = {"cosine-1/0": 0.25, "refinement/5": 0.5}
             (folder / "timing.json").write_text(json.dumps({"aiti": aiti}))
         (results / "provenance").mkdir(parents=True, exist_ok=True)
-        digests = (job_digest(jobs[f"{model}.json"]), job_digest(job))
-        for stem, digest in zip(piece.records, digests):
+        for stem, digest in piece.records.items():
             record = {"job_sha256": digest, "seconds": mpjpe[model]}
             (results / "provenance" / f"{stem}.json").write_text(json.dumps(record))
+        for role in piece.roles:
+            (build / "data" / role / "train").mkdir(parents=True, exist_ok=True)
+            (build / "data" / role / "train" / "manifest.json").write_text(shard)
     return build, REPORTED, results
 
 
@@ -86,8 +87,8 @@ def test_pieces_add_up(variants, tmp_path):
     first = planned("ablation", "c*", "t48")
     values = {"transformer/ablation": 100, "tokenizer/c1024x256": 40, "tokenizer/c2048x128": 39,
               "tokenizer/c2048x256": 38, "tokenizer/c4096x256": 37, "tokenizer/t48": 50}
-    kept, gone = keep(first, variants, *measure(first, variants, tmp_path / "1", results, values))
-    assert kept == sorted(values) and gone == []
+    kept = keep(first, variants, *measure(first, variants, tmp_path / "1", results, values))
+    assert kept == sorted(values)
     mean = 7 / 6 + 0.05  # of index / 3 and of the two seeds
     assert open_run(results, "10") == {
         "l_mask=1, l_theta=1, l_3d=1, l_2d=1, l_beta=1": round(100 + mean, 3)
@@ -96,8 +97,8 @@ def test_pieces_add_up(variants, tmp_path):
     assert verdict(results, "t10-delta-mask") == "not run"
     second = planned("loss-mask", "mask-0.3")
     more = {"transformer/loss-mask": 80, "transformer/mask-0.3": 120}
-    kept, gone = keep(second, variants, *measure(second, variants, tmp_path / "2", results, more))
-    assert set(kept) == {*values, *more} and gone == []
+    kept = keep(second, variants, *measure(second, variants, tmp_path / "2", results, more))
+    assert set(kept) == {*values, *more}
     assert sorted(open_run(results, "10").values()) == [round(80 + mean - 0.05, 3),
                                                         round(100 + mean, 3)]  # fmt: skip
     assert verdict(results, "t10-delta-mask") == "contradicted"
@@ -110,31 +111,71 @@ def test_pieces_add_up(variants, tmp_path):
     assert json.loads(record.read_text())["seconds"] == 100
 
 
-def test_a_piece_that_would_be_another_today_is_dropped(variants, tmp_path):
+def test_a_piece_that_would_be_another_today_goes_only_if_told(variants, tmp_path):
     results = tmp_path / "results"
     params = planned("mask-0.3", "mask-0.5")
     values = {"transformer/mask-0.3": 90, "transformer/mask-0.5": 91}
     keep(params, variants, *measure(params, variants, tmp_path / "1", results, values))
     variants["transformers"]["mask-0.3"]["mask_tau"] = 0.31
-    later = planned("tau-0.5-0.1")
-    values = {"transformer/tau-0.5-0.1": 92}
-    kept, gone = keep(later, variants, *measure(later, variants, tmp_path / "2", results, values))
-    assert gone == ["transformer/mask-0.3"]
+    later = planned("tau-0.5-0.1", device="cpu")  # another machine
+    folders = measure(later, variants, tmp_path / "2", results, {"transformer/tau-0.5-0.1": 92})
+    with pytest.raises(UserError, match="open would lose transformer/mask-0.3: other settings"):
+        keep(later, variants, *folders)
+    assert "mask-0.5" in (results / "open" / "pieces.json").read_text()
+    kept = keep(later, variants, *folders, drop=True)
     assert kept == ["transformer/mask-0.5", "transformer/tau-0.5-0.1"]
     assert not (results / "open" / "measured" / "evaluate" / "mask-0.3").exists()
     assert not (results / "open" / "provenance" / "evaluate-mask-0.3.json").exists()
 
 
+def test_pieces_of_other_images_are_not_mixed(variants, tmp_path):
+    results = tmp_path / "results"
+    first, second = planned("mask-0.3"), planned("mask-0.5")
+    values = {"transformer/mask-0.3": 90, "transformer/mask-0.5": 91}
+    keep(first, variants, *measure(first, variants, tmp_path / "1", results,
+                                   {"transformer/mask-0.3": 90}))  # fmt: skip
+    folders = measure(second, variants, tmp_path / "2", results, values, "other shard")
+    with pytest.raises(UserError, match="would lose transformer/mask-0.3"):
+        keep(second, variants, *folders)
+
+
+def test_rows_without_stored_errors_go_only_if_told(variants, tmp_path):
+    """As results/open was before pieces were stored."""
+    results, params = tmp_path / "results", planned("mask-0.3")
+    (results / "open").mkdir(parents=True)
+    (results / "open" / "numbers.csv").write_text("table\n")
+    folders = measure(params, variants, tmp_path / "1", results, {"transformer/mask-0.3": 90})
+    with pytest.raises(UserError, match="would lose all rows from before errors were stored"):
+        keep(params, variants, *folders)
+    assert keep(params, variants, *folders, drop=True) == ["transformer/mask-0.3"]
+
+
+def test_a_score_of_another_training_is_not_kept(variants, tmp_path):
+    """An evaluation job says nothing of how long its model was trained: the records do."""
+    results = tmp_path / "results"
+    for names, value in ((["t48"], {"tokenizer/t48": 500}),
+                         (["mask-0.3"], {"transformer/mask-0.3": 90})):  # fmt: skip
+        params = planned(*names)
+        folders = measure(params, variants, tmp_path / "1", results, value)
+        keep(params, variants, *folders, drop=True)
+        variants["profiles"]["open"]["tokenizer"]["steps"] += 1
+        with pytest.raises(UserError, match="was trained and scored as params.yaml plans"):
+            keep(params, variants, *folders)
+
+
 def test_what_a_piece_follows_from_is_in_its_signature(variants, monkeypatch, tmp_path):
     """Own settings, those of what lies below, data sizes and the shipped weights, no other."""
     before = pieces_of(build_jobs(planned(), variants))
-    assert before["transformer/mask-0.3"].records == ("train-transformer-mask-0.3",
-                                                      "evaluate-mask-0.3")  # fmt: skip
+    assert set(before["transformer/tokens-48"].records) == {
+        "train-transformer-tokens-48", "evaluate-tokens-48", "train-tokenizer-mixed-t48",
+        "pretrain", "train-lifter", "data-lab", "data-photo", "data-mocap", "data-yoga",
+        "data-wild", "data-extreme",
+    }  # fmt: skip
 
-    def changed(edit):
+    def changed(edit, **knobs):
         edited = read_yaml(ROOT / "variants.yaml")
         edit(edited)
-        after = pieces_of(build_jobs(planned(), edited))
+        after = pieces_of(build_jobs(planned(**knobs), edited))
         return {name for name in before if before[name].signature != after[name].signature}
 
     def set_codes(edited):
@@ -143,7 +184,13 @@ def test_what_a_piece_follows_from_is_in_its_signature(variants, monkeypatch, tm
     def set_images(edited):
         edited["profiles"]["open"]["images"]["web"]["train"] = 9
 
-    assert changed(lambda edited: None) == set()
+    def set_poses(edited):
+        edited["profiles"]["open"]["poses"]["mocap"]["train"] = 9
+
+    assert changed(lambda edited: None) == changed(lambda edited: None, device="cpu") == set()
+    on_motion = {f"transformer/{kind}" for kind in ("codes-1024x256", "codes-2048x128",
+                 "codes-4096x256", "tokens-48", "tokens-192", "tokens-384")}  # fmt: skip
+    assert changed(set_poses) == on_motion | {n for n in before if n.startswith("tokenizer/")}
     assert changed(set_codes) == {"tokenizer/mixed-t48", "transformer/tokens-48"}
     assert changed(set_images) == {"transformer/sd-itw", "transformer/sd-itw-bl"}
     real = Path.read_bytes
@@ -189,7 +236,7 @@ def test_only_a_finished_open_run_with_the_papers_settings_is_kept(variants, tmp
     turned = params | {"ugs": params["ugs"] | {"iters": 10}}
     with pytest.raises(UserError, match="ugs.iters=10 in params.yaml: a run is kept with the"):
         keep(turned, variants, *folders)
-    nothing = r"nothing in .*/1/evaluate\* is what params.yaml plans: run it first"
+    nothing = r"no model in .*/1/evaluate\* was trained and scored as params.yaml plans"
     with pytest.raises(UserError, match=nothing):
         keep(planned("ablation", seeds=3), variants, *folders)  # of another length
     (tmp_path / "1" / "evaluate" / "ablation" / "per_image.parquet").unlink()
