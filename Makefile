@@ -1,6 +1,7 @@
 # Two commands: `make repro` reruns the suite, `make test` runs its tests.
 # Both make .venv and install from the package registry first; PYTHON names the interpreter.
-# The tests run in two processes, a file in one of them, with a thread each.
+# The tests run in two processes, a file in one of them, with a thread each; in the order of their
+# names, which starts the longest early.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
@@ -17,7 +18,7 @@ repro: $(VENV)/.installed
 	PATH="$(BIN):$$PATH" $(BIN)/dvc repro
 
 test: $(VENV)/.installed
-	PATH="$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
+	PATH="$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e ".[test,bench]"
