@@ -11,6 +11,7 @@ import yaml
 from bench.claims import Cell, Ledger
 from bench.claims_report import rerun_samples
 from bench.inputs import needs_of, read_jobs
+from bench.provenance import record_name
 from bench.status import METRICS
 from bench.tables_latex import METRIC_NAMES
 from bench.tidy import REPORTED_NAMES, key_columns, model_of, read_rerun
@@ -123,15 +124,10 @@ def _paths(outs: list) -> list[str]:
     return [next(iter(out)) if isinstance(out, dict) else out for out in outs]
 
 
-_RECORDS = {"tokenizer": "train-tokenizer", "transformer": "train-transformer",
-            "backbone": "pretrain", "lifter": "train-lifter"}  # fmt: skip
-
-
 def _record(stage: str, folder: Path) -> Json | None:
     """The provenance of a stage, None where it never ran."""
     name, _, key = stage.partition("@")
-    path = folder / (f"{_RECORDS.get(name, name)}-{key}.json" if key else
-                     f"{_RECORDS.get(name, name)}.json")  # fmt: skip
+    path = folder / f"{record_name(name, key)}.json"
     return json.loads(path.read_text()) if path.exists() else None
 
 

@@ -22,21 +22,17 @@ import pandas as pd
 from bench.claims_report import write_claims
 from bench.kept import NUMBERS
 from bench.plan import build_jobs
-from bench.provenance import job_digest
+from bench.provenance import job_digest, record_name
 from bench.stage import whole_folder
 from bench.status import METRICS, models_left_out
 from bench.tables import write_tables
+from genhmr.data.digest import sha256_of
 from genhmr.types import UserError
 
 Json = dict[str, Any]
 MEASURED = "measured"
 PIECES = "pieces.json"
 BEFORE = "all rows from before errors were stored"
-_STAGES = {
-    "data": "data", "backbone": "pretrain", "lifter": "train-lifter",
-    "tokenizer": "train-tokenizer", "transformer": "train-transformer",
-    "evaluate": "evaluate", "evaluate-tokenizer": "evaluate-tokenizer",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -65,14 +61,15 @@ def pieces_of(jobs: dict[str, Json]) -> dict[str, Piece]:
     Args:
         jobs: see :func:`bench.plan.build_jobs`; the shipped weights that they name are read.
     """
+    weights: dict[str, bytes] = {}  # most pieces follow from the same files
     return {
-        model: _piece(model, jobs)
+        model: _piece(model, jobs, weights)
         for model in (key.removesuffix(".json") for key in jobs)
         if model.startswith(("tokenizer/", "transformer/")) and "skip" not in jobs[f"{model}.json"]
     }
 
 
-def _piece(model: str, jobs: dict[str, Json]) -> Piece:
+def _piece(model: str, jobs: dict[str, Json], weights: dict[str, bytes]) -> Piece:
     kind, _, name = model.partition("/")
     scored = ("evaluate-tokenizer/" if kind == "tokenizer" else "evaluate/") + name
     trained = [model]
@@ -87,25 +84,26 @@ def _piece(model: str, jobs: dict[str, Json]) -> Piece:
     records, digest = {}, hashlib.sha256()
     for key in parts:
         job = jobs[f"{key}.json"]
-        stage, own = _STAGES[key.partition("/")[0]], key.partition("/")[2]
-        alone = stage in ("pretrain", "train-lifter")
-        records[stage if alone else f"{stage}-{own}"] = job_digest(job)
+        of, _, own = key.partition("/")
+        alone = of in ("backbone", "lifter")  # there is one of each
+        records[record_name(of, "" if alone else own)] = job_digest(job)
         digest.update(job_digest({k: v for k, v in job.items() if k != "device"}).encode())
-        if job.get("weights"):
-            digest.update(Path(job["weights"]).read_bytes())
+        if path := job.get("weights"):
+            if path not in weights:
+                weights[path] = Path(path).read_bytes()
+            digest.update(weights[path])
     table = "per_pose.parquet" if kind == "tokenizer" else "per_image.parquet"
     return Piece(scored, table, records, tuple(sorted(roles)), digest.hexdigest())
 
 
 def _finished(
-    jobs: dict[str, Json], build: Path, results: Path, pieces: dict[str, Piece]
+    job: Json, build: Path, results: Path, pieces: dict[str, Piece]
 ) -> dict[str, Piece]:
     """The pieces all of whose jobs have run as they are planned.
 
     Raises:
         UserError: the plan is no part of an `open` run, or none of it has run.
     """
-    job = jobs["tables.json"]
     if job["profile"] != "open" or job["source"] != "open":
         raise UserError(
             f"profile {job['profile']} on {job['source']} data is planned: only a run of profile "
@@ -136,7 +134,7 @@ def _finished(
 def _shards(build: Path, roles: Iterable[str]) -> dict[str, str]:
     """SHA-256 of the manifests of prepared data sets, which name that of every file."""
     return {
-        f"{role}/{path.parent.name}": hashlib.sha256(path.read_bytes()).hexdigest()
+        f"{role}/{path.parent.name}": sha256_of(path)
         for role in roles
         for path in sorted((build / "data" / role).glob("*/manifest.json"))
     }
@@ -189,10 +187,10 @@ def keep(
         UserError: another profile or other inference settings are planned, nothing that is
             planned has run, or something would go.
     """
-    jobs = build_jobs(params, variants)
-    run = _finished(jobs, build, results, pieces_of(jobs))
-    whole = build_jobs(params | {"models": []}, variants)
+    jobs, whole = (build_jobs(own, variants) for own in (params, params | {"models": []}))
     wanted = pieces_of(whole)
+    planned = {name: piece for name, piece in wanted.items() if "skip" not in jobs[f"{name}.json"]}
+    run = _finished(jobs["tables.json"], build, results, planned)
     target = results / "open"
     shards = {name: _shards(build, piece.roles) for name, piece in run.items()}
     before, gone = _kept_before(target, wanted, {k: v for own in shards.values()

@@ -26,7 +26,7 @@ import socket
 import struct
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -263,8 +263,7 @@ def _attend(connection: socket.socket, environment: Mapping[str, str]) -> bool:
     connection.sendall(_ACCEPTED)
     # Its own end, not that of a pipe that its workers hold too: they may outlive it.
     ended = os.pidfd_open(job)
-    while ended not in (ready := select.select([connection, ended], [], [])[0]):
-        assert connection in ready
+    while ended not in select.select([connection, ended], [], [])[0]:
         # A caller that is gone was killed: its work ends too, as that of a killed Python would.
         with suppress(OSError):
             number = connection.recv(1)
@@ -279,11 +278,11 @@ def _attend(connection: socket.socket, environment: Mapping[str, str]) -> bool:
     return False
 
 
-def serve(owner: str, folder: Path = FOLDER) -> Callable[[], None] | None:
+def serve(owner: str, folder: Path = FOLDER) -> bool:
     """Loads the libraries and forks commands until ``owner`` has ended.
 
     Returns:
-        In a fork: what to run there. In the process itself, at its end: None.
+        True in a fork, which has to run its command; False in the process itself, at its end.
     """
     own, environment = folder / owner, dict(os.environ)  # before libraries add to it
     for name in LIBRARIES:
@@ -319,19 +318,15 @@ def serve(owner: str, folder: Path = FOLDER) -> Callable[[], None] | None:
             if not in_fork:
                 os._exit(0)
             atexit.register(gc.unfreeze)  # extensions look for leaks among what is not frozen
-            return _command
+            return True
     finally:
         listener.close()
     shutil.rmtree(own, ignore_errors=True)
-    return None
-
-
-def _command() -> None:
-    from bench.__main__ import cli
-
-    cli(prog_name="python -m bench")
+    return False
 
 
 if __name__ == "__main__":
-    if command := serve(sys.argv[1], Path(sys.argv[2])):
-        command()
+    if serve(sys.argv[1], Path(sys.argv[2])):
+        from bench.__main__ import cli
+
+        cli(prog_name="python -m bench")

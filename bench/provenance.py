@@ -83,6 +83,14 @@ def describe() -> dict[str, Any]:
     }  # fmt: skip
 
 
+def record_name(kind: str, name: str = "") -> str:
+    """Stem of the record of a job: "tokenizer", "t48" -> "train-tokenizer-t48"."""
+    trainings = {"tokenizer": "train-tokenizer", "transformer": "train-transformer",
+                 "backbone": "pretrain", "lifter": "train-lifter"}  # fmt: skip
+    stage = trainings.get(kind, kind)
+    return f"{stage}-{name}" if name else stage
+
+
 def job_digest(job: dict[str, Any]) -> str:
     """SHA-256 of a job of the plan."""
     return hashlib.sha256(json.dumps(job, sort_keys=True).encode()).hexdigest()
