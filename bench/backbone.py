@@ -11,7 +11,6 @@ from typing import Any
 
 from bench.stage import (
     export_shipped,
-    fast_bfloat16,
     pick_device,
     scratch_folder,
     whole_folder,
@@ -19,6 +18,7 @@ from bench.stage import (
 )
 from genhmr.image.pretrained import import_vitpose
 from genhmr.image.vit import ViTBackbone, ViTConfig
+from genhmr.precision import fast_bfloat16
 from genhmr.train import parallel
 from genhmr.train.checkpoint import BACKBONE_FILE, save_weights
 from genhmr.train.pretrain import pretrain_backbone

@@ -32,15 +32,6 @@ def pick_device(name: str) -> str:
     return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
 
 
-def fast_bfloat16(device: str) -> bool:
-    """Whether bfloat16 products are faster than float32 there: on GPUs and on recent CPUs.
-
-    A CPU without the instructions emulates them, several times slower than float32.
-    """
-    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    return device != "cpu" or bool(supported())
-
-
 @contextmanager
 def whole_folder(out: Path) -> Iterator[Path]:
     """A folder to write into that takes the place of ``out`` once the block has ended well.

@@ -10,7 +10,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from genhmr.tokenizer.quantizer import code_statistics, nearest_codes
+from genhmr.tokenizer.nearest import nearest_codes
+from genhmr.tokenizer.quantizer import code_statistics
 
 BATCH, TOKENS, CODES, DIM = 64, 96, 2048, 256
 

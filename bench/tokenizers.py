@@ -10,7 +10,6 @@ from typing import Any
 
 from bench.stage import (
     export_shipped,
-    fast_bfloat16,
     pick_device,
     scratch_folder,
     whole_folder,
@@ -18,6 +17,7 @@ from bench.stage import (
 )
 from genhmr.body.model_files import load_bodies
 from genhmr.data.motion_shards import MotionShard
+from genhmr.precision import fast_bfloat16
 from genhmr.train.checkpoint import TOKENIZER_FILE
 from genhmr.train.tokenizer import train_tokenizer
 from genhmr.train.tokenizer_files import save_tokenizer

@@ -16,7 +16,6 @@ import torch
 
 from bench.stage import (
     export_shipped,
-    fast_bfloat16,
     pick_device,
     scratch_folder,
     seed_folder,
@@ -31,6 +30,7 @@ from genhmr.data.crops import CropSource, iterate_crops
 from genhmr.data.decoded import DecodedShard
 from genhmr.data.shards import ImageShard
 from genhmr.image.pretrained import backbone_from_weights, warm_start_pyramid
+from genhmr.precision import fast_bfloat16
 from genhmr.train import parallel
 from genhmr.train.checkpoint import (
     BACKBONE_FILE,

@@ -9,13 +9,14 @@ from bench.imports import imported_modules
 ROOT = Path(__file__).parents[1]
 ALLOWED = {
     "types": set(),
+    "precision": set(),
     "body": {"types"},
     "metrics": {"types", "body"},
     "world": {"types", "body"},
     "data": {"types", "body"},
     "image": {"types", "body"},
-    "tokenizer": {"types", "body"},
-    "transformer": {"types", "body", "data", "image", "tokenizer"},
+    "tokenizer": {"types", "precision", "body"},
+    "transformer": {"types", "precision", "body", "data", "image", "tokenizer"},
 }
 ALLOWED["inference"] = ALLOWED["transformer"] | {"transformer"}
 ALLOWED["baselines"] = ALLOWED["inference"]

@@ -1,14 +1,11 @@
-"""Scores of a dense model, and the precision it runs in."""
+"""Scores of a dense model."""
 
 from __future__ import annotations
-
-from contextlib import ExitStack
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from genhmr.image.dense_head import (
     HEAD_SCALE,
@@ -20,6 +17,7 @@ from genhmr.image.dense_head import (
     dense_targets,
 )
 from genhmr.image.vit import ViTConfig
+from genhmr.precision import fast_precision
 from genhmr.train.dense_data import DenseSet, normalise_images
 from genhmr.types import DenseBatch
 
@@ -106,13 +104,3 @@ def batch_targets(batch: DenseBatch, config: ViTConfig, device: str) -> DenseTar
         config.image_size,
         config.patch_size // HEAD_SCALE,
     )
-
-
-def fast_precision(device: str, bf16: bool) -> ExitStack:
-    """Autocast to bfloat16; on a CPU without the fused attention, whose backward is slow in it."""
-    stack = ExitStack()
-    if bf16:
-        stack.enter_context(torch.autocast(torch.device(device).type, torch.bfloat16))
-        if torch.device(device).type == "cpu":
-            stack.enter_context(sdpa_kernel(SDPBackend.MATH))
-    return stack

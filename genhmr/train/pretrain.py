@@ -18,11 +18,12 @@ import torch
 from genhmr.image.dense_head import HEAD_SCALE, DenseHead, DenseModel, dense_loss
 from genhmr.image.pyramid import FeaturePyramid
 from genhmr.image.vit import ViTBackbone, ViTConfig
+from genhmr.precision import fast_precision
 from genhmr.train import parallel
 from genhmr.train.averaging import WeightAverage
 from genhmr.train.checkpoint import load_weights, save_weights
 from genhmr.train.dense_data import DenseSet, augment_batch, batch_rows
-from genhmr.train.dense_scores import batch_targets, evaluate_dense, fast_precision
+from genhmr.train.dense_scores import batch_targets, evaluate_dense
 from genhmr.train.loop import ResumableLoop, cosine_lr, set_lr
 from genhmr.types import UserError
 

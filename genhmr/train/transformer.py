@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from genhmr.precision import fast_precision
 from genhmr.train import parallel
 from genhmr.train.averaging import WeightAverage
-from genhmr.train.dense_scores import fast_precision
 from genhmr.train.loop import ResumableLoop, cosine_lr, set_lr
 from genhmr.transformer.genhmr import GenHMR
 from genhmr.transformer.gumbel import annealed_temperature
