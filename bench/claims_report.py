@@ -14,22 +14,12 @@ import numpy as np
 import pandas as pd
 from scipy.stats import kendalltau
 
-from bench.claims import (
-    NOT_RUN,
-    Cell,
-    Ledger,
-    Measured,
-    Samples,
-    combine,
-    comparisons,
-    judge_reported,
-    judge_rerun,
-    read_claims,
-)
+from bench.claims import Cell, Ledger, comparisons, read_claims
 from bench.keys import clip_of, sequence_of
 from bench.stage import whole_folder
 from bench.status import METRICS, seed_spreads, trained_alike
 from bench.tidy import ROW_ONLY, Rerun, model_of, read_rerun, samples
+from bench.verdicts import NOT_RUN, Measured, Samples, combine, judge_reported, judge_rerun
 
 Json = dict[str, Any]
 

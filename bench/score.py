@@ -6,9 +6,7 @@ protocols. Everything is checked before the first number is computed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +17,9 @@ from tqdm import tqdm
 from bench.keys import sequence_of, track_of
 from bench.matching import match_frames
 from bench.predictions import Predictions, read_predictions
+from bench.truth import Truth, read_truth
 from genhmr.body import Bodies, axis_angle_to_matrix
 from genhmr.body.joints import J24_TO_J14, SPIN24_NAMES
-from genhmr.data.readers import read_images
 from genhmr.metrics import (
     Protocol,
     SharedEvaluator,
@@ -33,7 +31,7 @@ from genhmr.metrics import (
     root_of,
     track_acceleration,
 )
-from genhmr.types import BodyOutput, PersonFrame, UserError
+from genhmr.types import BodyOutput, UserError
 
 _MARKERS = [*J24_TO_J14, SPIN24_NAMES.index("PelvisMPII")]  # what the marker protocols read
 METRICS = ("mpjpe", "pa_mpjpe", "mve")
@@ -41,73 +39,6 @@ EXTRAS = ("pa_mve", "accel", "pck")  # measured when asked for
 PCK_THRESHOLDS = {"pck05": 0.05, "pck10": 0.10}  # of the side of the person's box
 BATCH = 32
 ALL = "all"
-
-
-@dataclass(frozen=True)
-class Truth:
-    """The frames of one split of a data set.
-
-    Attributes:
-        keys: T frame keys, ``<sequence>/<frame>/<person>``.
-        images: T image paths relative to the data set.
-        pose: (T, 24, 3) float32 axis-angle.
-        betas: (T, 10) float32.
-        genders: T words.
-        joints_3d: (T, 24, 4) float32, SPIN's ``S``.
-        has_smpl: (T,) bool.
-        keypoints_2d: (T, 25, 3) float32 BODY_25, pixels of the image and confidence.
-        box_size: (T,) float32, side of the person's box in pixels.
-    """
-
-    keys: list[str]
-    images: list[str]
-    pose: np.ndarray
-    betas: np.ndarray
-    genders: list[str]
-    joints_3d: np.ndarray
-    has_smpl: np.ndarray
-    keypoints_2d: np.ndarray
-    box_size: np.ndarray
-
-
-def read_truth(kind: str, root: Path, split: str, bodies: Bodies) -> Truth:
-    """Reads the ground truth; no image is opened.
-
-    Raises:
-        UserError: the data set is missing, damaged or empty.
-    """
-    if kind not in ("3dpw", "emdb", "h36m"):
-        raise UserError(f"'{kind}' has no images to predict from: choose 3dpw, emdb or h36m.")
-    if not root.is_dir():
-        role = {"3dpw": "wild", "emdb": "extreme", "h36m": "lab"}[kind]
-        remedy = (
-            f"generate it with `python -m bench plan && python -m bench data {role}`"
-            if root.name.startswith("open-")
-            else "unpack the release there (see datasets/raw/README.md)"
-        )
-        raise UserError(f"{root} is missing: {remedy}.")
-    columns: dict[str, list] = {name: [] for name in Truth.__dataclass_fields__}
-    arrays = ("pose", "betas", "joints_3d", "keypoints_2d", "box_size")
-    # Stacked bit by bit: tens of thousands of frames as objects are several times their numbers.
-    for some in _chunks(read_images(kind, root, split, bodies), 1024):
-        columns["keys"] += [frame.key for frame in some]
-        columns["images"] += [frame.image.relative_to(root).as_posix() for frame in some]
-        columns["genders"] += [frame.gender for frame in some]
-        for name in arrays:
-            columns[name].append(np.stack([np.float32(getattr(frame, name)) for frame in some]))
-    if not columns["keys"]:
-        raise UserError(f"{root} has no frames in the split '{split}'.")
-    for name in arrays:  # one after the other: the pieces of each are freed before the next
-        columns[name] = np.concatenate(columns[name])
-    known = np.isfinite(columns["pose"]).all((1, 2)) & np.isfinite(columns["betas"]).all(1)
-    for name in ("pose", "betas"):
-        np.nan_to_num(columns[name], copy=False)
-    return Truth(**{**columns, "has_smpl": known})
-
-
-def _chunks(frames: Iterator[PersonFrame], size: int) -> Iterator[list[PersonFrame]]:
-    while some := list(islice(frames, size)):
-        yield some
 
 
 def choose_protocols(dataset: str, names: tuple[str, ...]) -> dict[str, Protocol]:

@@ -18,8 +18,9 @@ from typing import Mapping
 
 import numpy as np
 
-from genhmr.body.arrays import as_float64, as_int64, load_npy, load_npz, not_smpl, take
-from genhmr.body.joints import EXTRA19_NAMES, H36M17_NAMES, NUM_VERTICES
+from genhmr.body.arrays import as_float64, as_int64, load_npz, not_smpl, take
+from genhmr.body.joints import NUM_VERTICES
+from genhmr.body.regressors import left_leg_first, licensed_regressors, open_regressors
 from genhmr.body.safe_pickle import load_pickle
 from genhmr.types import GENDERS, NUM_BETAS, NUM_JOINTS, UserError
 
@@ -65,7 +66,7 @@ class Bodies:
         regressor_h36m: (17, V) float64, rows as in ``joints.H36M17_NAMES`` (left leg first).
         regressor_extra19: (19, V) float64, rows as in ``joints.EXTRA19_NAMES``, what HMR2.0's
             evaluator reads; None where a licensed folder has no ``SMPL_to_J19.pkl``. The open
-            body's is put together from its other regressors (``open_extra19``).
+            body's is put together from its other regressors (``genhmr.body.regressors``).
     """
 
     neutral: BodyModelData
@@ -140,92 +141,15 @@ def load_bodies(folder: Path) -> Bodies:
         )
     if (folder / "neutral.npz").exists():
         bodies = {g: load_body_model(folder / f"{g}.npz") for g in GENDERS}
-        regressor_path = folder / "regressors.npz"
-        content = load_npz(regressor_path)
-        for key in ("J_regressor_h36m", "h36m_names", "J_regressor_coco23", "coco_names"):
-            if key not in content:
-                raise UserError(f"{regressor_path} lacks {key!r}; restore the shipped file.")
-        regressor = take(regressor_path, content, "J_regressor_h36m")
-        names = [str(name) for name in take(regressor_path, content, "h36m_names")]
-        if sorted(names) != sorted(H36M17_NAMES) or len(names) != len(regressor):
-            raise UserError(
-                f"{regressor_path} names other joints than Human3.6M's 17 in h36m_names; "
-                "restore the shipped file."
-            )
-        regressor = regressor[[names.index(name) for name in H36M17_NAMES]]
-        coco_names = [str(name) for name in take(regressor_path, content, "coco_names")]
-        coco = take(regressor_path, content, "J_regressor_coco23")
-        known = set(coco_names) >= COCO_LIMBS and len(coco) == len(coco_names)
-        if not known or coco.shape[1:] != regressor.shape[1:]:
-            raise UserError(f"{regressor_path}: J_regressor_coco23 does not fit its names.")
-        extra = open_extra19(regressor, dict(zip(coco_names, coco)))
+        h36m, extra = open_regressors(folder / "regressors.npz")
     else:
         bodies = {g: load_body_model(_find_licensed(folder, g)) for g in GENDERS}
-        regressor_path = folder / "J_regressor_h36m.npy"
-        regressor = load_npy(regressor_path)
-        extra = _licensed_extra19(folder / "SMPL_to_J19.pkl")
-    regressor = as_float64(regressor_path, "J_regressor_h36m", regressor)
-    if regressor.shape != (len(H36M17_NAMES), NUM_VERTICES) or not np.isfinite(regressor).all():
-        raise UserError(
-            f"{regressor_path} must hold finite numbers of shape (17, {NUM_VERTICES}), "
-            f"not {regressor.shape}; get the file from SPIN's data bundle."
-        )
+        h36m, extra = licensed_regressors(folder)
     return Bodies(
-        regressor_h36m=_left_leg_first(regressor, bodies["neutral"]),
+        regressor_h36m=left_leg_first(h36m, bodies["neutral"].v_template),
         regressor_extra19=extra,
         **bodies,
     )
-
-
-COCO_LIMBS = {
-    f"{side}_{part}"
-    for side in ("left", "right")
-    for part in ("ankle", "knee", "hip", "wrist", "elbow", "shoulder")
-}
-
-
-def open_extra19(h36m: np.ndarray, coco: Mapping[str, np.ndarray]) -> np.ndarray:
-    """A stand-in for SMPL_to_J19 on the open body: COCO's limbs, Human3.6M's trunk and head.
-
-    Args:
-        h36m: (17, V), rows as in ``joints.H36M17_NAMES``.
-        coco: COCO keypoint name to (V,).
-
-    Returns:
-        (19, V) float64, rows as in ``joints.EXTRA19_NAMES``.
-    """
-    trunk = dict(zip(H36M17_NAMES, np.asarray(h36m, np.float64)))
-
-    def middle(*names: str) -> np.ndarray:
-        return np.mean([np.asarray(coco[name], np.float64) for name in names], axis=0)
-
-    rows = {}
-    for name in COCO_LIMBS:
-        side, part = name.split("_")
-        rows[f"{side[0].upper()}{part.capitalize()}"] = middle(name)
-    rows |= {
-        "NeckLSP": trunk["Neck"],
-        "HeadTop": trunk["HeadTop"],
-        "PelvisMPII": middle("left_hip", "right_hip"),
-        "ThoraxMPII": middle("left_shoulder", "right_shoulder"),
-        "SpineH36M": trunk["Spine"],
-        "JawH36M": trunk["Nose"],
-        "HeadH36M": (trunk["Nose"] + trunk["HeadTop"]) / 2,
-    }
-    return np.stack([rows[name] for name in EXTRA19_NAMES])
-
-
-def _licensed_extra19(path: Path) -> np.ndarray | None:
-    """SMPL_to_J19.pkl of 4D-Humans' data bundle; None where it is not there."""
-    if not path.exists():
-        return None
-    regressor = as_float64(path, "SMPL_to_J19", load_pickle(path))
-    if regressor.shape != (len(EXTRA19_NAMES), NUM_VERTICES) or not np.isfinite(regressor).all():
-        raise UserError(
-            f"{path} must hold finite numbers of shape (19, {NUM_VERTICES}), not "
-            f"{regressor.shape}; get the file from 4D-Humans' data bundle."
-        )
-    return regressor
 
 
 def export_smpl_pickle(body: BodyModelData, path: Path) -> None:
@@ -303,15 +227,3 @@ def _check_body(path: Path, body: BodyModelData) -> None:
         raise not_smpl(path, "the kinematic tree is not in parent-first order")
     if np.abs(body.weights.sum(1) - 1).max() > 1e-3:
         raise not_smpl(path, "the skinning weights do not sum to 1")
-
-
-def _left_leg_first(regressor: np.ndarray, body: BodyModelData) -> np.ndarray:
-    """Bring the rows into SPIN's order; the rest pose tells which leg comes first.
-
-    Two files circulate under this name. In a T-pose facing +z the body's left is at +x, so the
-    row called LHip must not lie at a smaller x than the row called RHip.
-    """
-    hips = regressor[[1, 4]] @ body.v_template
-    if hips[0, 0] >= hips[1, 0]:
-        return regressor
-    return regressor[[0, 4, 5, 6, 1, 2, 3, *range(7, 17)]]

@@ -7,22 +7,12 @@ import pandas as pd
 import pytest
 import yaml
 
-from bench.claims import (
-    Answer,
-    Cell,
-    Comparison,
-    Ledger,
-    Samples,
-    combine,
-    comparisons,
-    judge_reported,
-    judge_rerun,
-    read_claims,
-)
+from bench.claims import Cell, Comparison, Ledger, comparisons, read_claims
 from bench.claims_report import judge, latex, ranking, rerun_samples
 from bench.params import read_yaml
 from bench.plan import build_jobs
 from bench.tidy import Rerun
+from bench.verdicts import Answer, Samples, combine, judge_reported, judge_rerun
 from genhmr.types import UserError
 
 ROOT = Path(__file__).parents[2]

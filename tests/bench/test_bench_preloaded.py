@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import bench.preloaded
+import bench.preloading
 
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/stat").exists(), reason="without /proc every command loads its libraries"
@@ -82,7 +83,8 @@ def write_package(folder):
     (folder / "bench" / "__init__.py").touch()
     (folder / "bench" / "__main__.py").write_text(MAIN)
     (folder / "bench" / "own.py").write_text("VALUE = 1\n")
-    shutil.copy(bench.preloaded.__file__, folder / "bench")
+    for module in (bench.preloaded, bench.preloading):
+        shutil.copy(module.__file__, folder / "bench")
 
 
 def stage(folder, *arguments, environment=None, **options):
@@ -98,7 +100,7 @@ def stage(folder, *arguments, environment=None, **options):
 
 def served(folder, pid=None):
     """Where the socket is for stages of a process, by default of this one."""
-    return folder / "build" / "preloaded" / bench.preloaded._identity(pid or os.getpid())
+    return folder / "build" / "preloaded" / bench.preloaded.identity(pid or os.getpid())
 
 
 @pytest.fixture(scope="module")

@@ -16,9 +16,10 @@ from bench.intervals import bootstrap
 from bench.keys import sequence_of, track_of
 from bench.matching import match_frames
 from bench.predictions import Predictions
-from bench.score import read_truth, score
+from bench.score import score
 from bench.score_report import compare, summarise
 from bench.stage import whole_folder
+from bench.truth import read_truth
 from genhmr.body import SMPL, axis_angle_to_matrix, load_bodies
 from genhmr.body.joints import H36M_TO_14
 from genhmr.metrics import Evaluator, presets_for, protocol_for
