@@ -234,8 +234,9 @@ def claims() -> None:
     from bench.claims_report import write_claims
 
     variants, job = read_yaml(Path("variants.yaml")), _job("tables")
+    reported, out, kept = Path("bench/reported"), RESULTS / "claims", RESULTS / "open"
     with recorded(PROVENANCE, "claims", job):
-        write_claims(variants, job, BUILD, Path("bench/reported"), RESULTS / "claims")
+        write_claims(variants, job, BUILD, reported, out, kept)
 
 
 @cli.command()

@@ -1,7 +1,8 @@
 """`python -m bench claims`: a verdict on every claim, from the paper's tables and from the rerun.
 
 Writes ``claims.csv`` (a line a claim), ``ranking.csv`` (Kendall's tau between reported and rerun
-order of the rows, table by table) and ``claims.tex``.
+order of the rows, table by table) and ``claims.tex``; with what the committed run of profile open
+says of the same beside.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import pandas as pd
 from scipy.stats import kendalltau
 
 from bench.claims import Cell, Ledger, comparisons, read_claims
+from bench.kept import attach_order, attach_verdicts, read_kept_claims
 from bench.keys import clip_of, sequence_of
 from bench.stage import whole_folder
 from bench.status import METRICS, seed_spreads, trained_alike
@@ -131,21 +133,30 @@ def _escape(text: str) -> str:
 
 def latex(verdicts: pd.DataFrame, source: str) -> str:
     """The verdicts as a standalone LaTeX document with booktabs rules."""
+    heads = {"paper": "own numbers", "open_run": "open run", "rerun": "rerun"}
+    sides = [name for name in heads if name in verdicts]
     rows = "\n".join(
-        f"{int(line.table)} & {_escape(line.statement)} & {line.paper} & {line.rerun} \\\\"
-        for line in verdicts.itertuples()
+        " & ".join(
+            [str(int(line["table"])), _escape(line["statement"]), *(line[side] for side in sides)]
+        )
+        + " \\\\"
+        for line in verdicts.to_dict("records")
     )
+    head = " & ".join(["Table", "Claim", *(heads[side] for side in sides)])
+    beside = " Open run: the committed run of profile open." if "open_run" in sides else ""
     return (
         "\\documentclass{article}\n\\usepackage[a4paper,margin=2cm]{geometry}\n"
         "\\usepackage{booktabs,longtable}\n\\begin{document}\\small\n"
-        "\\begin{longtable}{rp{10cm}ll}\n\\toprule\nTable & Claim & own numbers & rerun \\\\\n"
-        f"\\midrule\\endhead\n{rows}\n\\bottomrule\n\\end{{longtable}}\n"
+        f"\\begin{{longtable}}{{rp{{{'9' if len(sides) > 2 else '10'}cm}}{'l' * len(sides)}}}\n"
+        f"\\toprule\n{head} \\\\\n\\midrule\\endhead\n{rows}\n\\bottomrule\n\\end{{longtable}}\n"
         "\\noindent Own numbers: what the paper's table says of its text. Rerun: 95\\,\\% paired "
-        f"bootstrap over sequences; {_escape(source)}.\n\\end{{document}}\n"
+        f"bootstrap over sequences; {_escape(source)}.{beside}\n\\end{{document}}\n"
     )
 
 
-def write_claims(variants: Json, job: Json, build: Path, reported: Path, out: Path) -> None:
+def write_claims(
+    variants: Json, job: Json, build: Path, reported: Path, out: Path, kept: Path | None = None
+) -> None:
     """The command: judges, prints a count of verdicts and what contradicts, writes ``out``.
 
     Args:
@@ -154,14 +165,17 @@ def write_claims(variants: Json, job: Json, build: Path, reported: Path, out: Pa
         build: folder with the per-image metrics.
         reported: folder of the paper's tables and of ``claims.yaml``.
         out: folder to write; replaced whole.
+        kept: ``results/open``, whose verdicts are set beside where there are any; None for none.
 
     Raises:
-        UserError: a table, a claim or the metrics are missing or damaged.
+        UserError: a table, a claim, the metrics or the kept verdicts are missing or damaged.
     """
     ledger = Ledger(reported)
     measured = rerun_samples(variants, job, read_rerun(build, variants, job))
     verdicts = judge(read_claims(reported / "claims.yaml"), ledger, measured)
     order = ranking(variants, ledger, measured)
+    if kept is not None and (beside := read_kept_claims(kept)) is not None:
+        verdicts, order = attach_verdicts(verdicts, beside[0]), attach_order(order, beside[1])
     world = "open world" if job["source"] == "open" else "licensed data"
     source = f"profile {job['profile']}, {world}"
     with whole_folder(out) as part:
@@ -169,7 +183,11 @@ def write_claims(variants: Json, job: Json, build: Path, reported: Path, out: Pa
         order.to_csv(part / "ranking.csv", index=False)
         (part / "claims.tex").write_text(latex(verdicts, source))
     click.echo(f"{len(verdicts)} claims; {source}")
-    for side, what in (("paper", "the paper's own tables"), ("rerun", "the rerun")):
+    told = {"paper": "the paper's own tables", "open_run": "the committed open run",
+            "rerun": "the rerun"}  # fmt: skip
+    for side, what in told.items():
+        if side not in verdicts:
+            continue
         counts = verdicts[side].value_counts()
         click.echo(f"  {what}: " + ", ".join(f"{n} {v}" for v, n in counts.items()))
     for line in verdicts[verdicts["rerun"] != NOT_RUN].itertuples():

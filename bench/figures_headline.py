@@ -51,7 +51,7 @@ def verdict_counts(claims: pd.DataFrame, side: str) -> dict[str, int]:
 
     Args:
         claims: ``claims.csv``.
-        side: ``"paper"`` or ``"rerun"``.
+        side: ``"paper"``, ``"open_run"`` or ``"rerun"``.
     """
     judged = claims[side].where(claims[side].isin(VERDICTS), "not judged")
     return {verdict: int((judged == verdict).sum()) for verdict in VERDICTS}
@@ -79,7 +79,7 @@ def draw_headline(job: dict[str, Any], results: Path, path: Path) -> None:
 
     Args:
         job: ``build/plan/tables.json``.
-        results: folder of ``numbers.csv``, ``claims/`` and, of a kept run, ``open/claims/``.
+        results: folder of ``numbers.csv`` and ``claims/``.
         path: of the picture.
     """
     numbers = _read(results / "numbers.csv", dtype={"table": str}, keep_default_na=False,
@@ -94,9 +94,8 @@ def draw_headline(job: dict[str, Any], results: Path, path: Path) -> None:
                   "uncertainty-guided sampling (Table 2)", "sampling iterations",
                   "center right")  # fmt: skip
     bars = {"the paper's own tables": verdict_counts(claims, "paper")}
-    kept = results / "open" / "claims" / "claims.csv"
-    if kept.exists():
-        bars["committed open run"] = verdict_counts(_read(kept), "rerun")
+    if "open_run" in claims:
+        bars["committed open run"] = verdict_counts(claims, "open_run")
     bars[f"this rerun ({job['profile']})"] = verdict_counts(claims, "rerun")
     for place, (name, counts) in enumerate(bars.items()):
         left = 0

@@ -1,6 +1,6 @@
 """The committed run of profile `open`, which every comparison shows beside the rerun.
 
-``python -m bench keep`` (``bench.keep``) writes ``results/open/``; the tables stage reads it back.
+``python -m bench keep`` (``bench.keep``) writes ``results/open/``; tables and claims read it back.
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from bench.verdicts import NOT_RUN
 from genhmr.types import UserError
 
 NUMBERS = "numbers.csv"
 _CELL = ["table", "row", "role", "metric"]
+_COLUMN = ["table", "column"]
 
 
 def read_kept(folder: Path) -> pd.DataFrame | None:
@@ -43,3 +45,46 @@ def attach(tidy: pd.DataFrame, kept: pd.DataFrame | None) -> pd.DataFrame:
     names = {"rerun": "open_run", "n": "open_n"}
     joined = tidy.join(kept.rename(columns=names), on=_CELL)
     return joined.assign(open_n=joined["open_n"].fillna(0).astype(int))
+
+
+def read_kept_claims(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame] | None:
+    """Verdicts on the claims and rank correlations of the committed run, None where there is none.
+
+    Raises:
+        UserError: a file is missing or damaged.
+    """
+    if not (folder / NUMBERS).exists():
+        return None
+    judged, ranked = folder / "claims" / "claims.csv", folder / "claims" / "ranking.csv"
+    try:
+        verdicts = pd.read_csv(judged, dtype=str, keep_default_na=False).set_index("id")
+        order = pd.read_csv(ranked, dtype={"table": str}).set_index(_COLUMN)
+        return verdicts[["rerun", "rerun_detail"]], order[["rows", "tau", "p"]]
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{judged.parent} is damaged: restore results/open.") from error
+
+
+def attach_verdicts(verdicts: pd.DataFrame, kept: pd.DataFrame) -> pd.DataFrame:
+    """Adds ``open_run`` and ``open_run_detail`` after the paper's verdict.
+
+    Args:
+        verdicts: see :func:`bench.claims_report.judge`.
+        kept: the first of :func:`read_kept_claims`.
+    """
+    names = {"rerun": "open_run", "rerun_detail": "open_run_detail"}
+    joined = verdicts.join(kept.rename(columns=names), on="id")
+    joined = joined.fillna({"open_run": NOT_RUN, "open_run_detail": "judged since that run"})
+    before = list(verdicts.columns[: verdicts.columns.get_loc("rerun")])
+    return joined[[*before, *names.values(), "rerun", "rerun_detail"]]
+
+
+def attach_order(order: pd.DataFrame, kept: pd.DataFrame) -> pd.DataFrame:
+    """Adds ``open_rows, open_tau, open_p``, and columns of tables that only that run has ranked.
+
+    Args:
+        order: see :func:`bench.claims_report.ranking`.
+        kept: the second of :func:`read_kept_claims`.
+    """
+    joined = order.set_index(_COLUMN).join(kept.add_prefix("open_"), how="outer")
+    whole = {"rows": "Int64", "open_rows": "Int64"}
+    return joined.astype(whole).reset_index()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
@@ -10,7 +11,13 @@ from bench.report.svg import COLOUR, Panel, draw
 
 _LOOK = {"supported": ("good", "s"), "contradicted": ("bad", "X"), "undecided": ("open", "D"),
          "not run": ("muted", ".")}  # fmt: skip
-_SIDES = {"paper": "the paper's own tables", "rerun": "this run"}
+_SIDES = {"paper": "the paper's own tables", "open_run": "the committed open run",
+          "rerun": "this run"}  # fmt: skip
+
+
+def sides(claims: pd.DataFrame) -> dict[str, str]:
+    """Who judged, in words, by the column of the verdicts."""
+    return {side: whose for side, whose in _SIDES.items() if side in claims}
 
 
 def known(word: str) -> str:
@@ -28,7 +35,9 @@ def charts(claims: pd.DataFrame, ranking: pd.DataFrame) -> str:
     """Verdicts crossed, every claim as a mark, and the rank correlation of each table."""
     if claims.empty:
         return ""
-    panels = [_crossed(claims), *(_marks(claims, side) for side in _SIDES)]
+    judges = sides(claims)
+    panels = [_crossed(claims, side) for side in judges if side != "paper"]
+    panels += [_marks(claims, side) for side in judges]
     if len(ranking):
         panels.append(_taus(ranking))
     return plots(panels, _key())
@@ -50,8 +59,8 @@ def _key() -> str:
     return f'<ul class="legend">{"".join(items)}</ul>\n'
 
 
-def _crossed(claims: pd.DataFrame) -> Panel:
-    cells = claims.groupby([claims["paper"].map(known), claims["rerun"].map(known)]).size()
+def _crossed(claims: pd.DataFrame, side: str) -> Panel:
+    cells = claims.groupby([claims["paper"].map(known), claims[side].map(known)]).size()
     across = [word for word in (*VERDICTS, "other") if word in cells.index.get_level_values(1)]
     down = [word for word in (*VERDICTS, "other") if word in cells.index.get_level_values(0)]
     most = cells.max()
@@ -63,15 +72,17 @@ def _crossed(claims: pd.DataFrame) -> Panel:
                 shade = 0.06 + 0.4 * count / most
                 axes.bar(x, 0.9, 0.9, y - 0.45, color=COLOUR["s1"], alpha=shade, lw=0)
                 axes.text(x, y, str(count), ha="center", va="center", fontsize=11)
-        axes.set(xlabel="by this run", ylabel="by the paper's own tables")
+        axes.set(xlabel=f"by {_SIDES[side]}", ylabel="by the paper's own tables")
         axes.set_xticks(range(len(across)), across)
         axes.set_yticks(range(len(down)), down, rotation=90, va="center")
         axes.set_ylim(len(down) - 0.5, -0.5)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
 
-    told = "; ".join(f"{p} by the paper and {r} by this run: {n}" for (p, r), n in cells.items())
-    return Panel("Verdicts crossed (number of claims)", "", draw("verdicts", paint),
+    told = "; ".join(
+        f"{p} by the paper and {r} by {_SIDES[side]}: {n}" for (p, r), n in cells.items()
+    )
+    return Panel("Verdicts crossed (number of claims)", "", draw(f"verdicts-{side}", paint),
                  f"Number of claims. {told}.")  # fmt: skip
 
 
@@ -97,11 +108,16 @@ def _marks(claims: pd.DataFrame, side: str) -> Panel:
 
 def _taus(ranking: pd.DataFrame) -> Panel:
     rows = {name: y for y, name in enumerate(dict.fromkeys(ranking["table"]))}
+    beside = "open_tau" in ranking
 
     def paint(axes: Axes) -> None:
         axes.axvline(0, color=COLOUR["muted"], lw=0.8)
-        axes.plot(ranking["tau"], [rows[name] for name in ranking["table"]], ls="", marker="o",
-                  ms=6, mew=0, color=COLOUR["s1"], alpha=0.55)  # fmt: skip
+        heights = np.array([rows[name] for name in ranking["table"]])
+        if beside:
+            axes.plot(ranking["open_tau"], heights - 0.18, ls="", marker="D", ms=5.5, mew=1.2,
+                      mfc="none", mec=COLOUR["s2"])  # fmt: skip
+        axes.plot(ranking["tau"], heights + 0.18 * beside, ls="", marker="o", ms=6, mew=0,
+                  color=COLOUR["s1"], alpha=0.55)  # fmt: skip
         axes.set(xlabel="Kendall's tau (1: same order, -1: reverse)", ylabel="table of the paper")
         axes.set_yticks(range(len(rows)), [name.lstrip("0") for name in rows])
         axes.set_xlim(-1.1, 1.1)
@@ -109,45 +125,54 @@ def _taus(ranking: pd.DataFrame) -> Panel:
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.grid(axis="y")
 
-    ends = ranking.groupby("table", sort=False)["tau"].agg(["min", "max"])
-    told = "; ".join(
+    title = "Order of a table's rows, paper beside this run (one dot a column)"
+    told = f"Kendall's tau. {_ends(ranking, 'tau')}."
+    if beside:
+        title = "Order of a table's rows beside the paper's: this run (dots), open run (diamonds)"
+        told += f" Of the committed open run: {_ends(ranking, 'open_tau')}."
+    height = max(1.6, 0.25 * len(rows) + 1)
+    return Panel(title, "", draw("taus", paint, (3.9, height)), told)
+
+
+def _ends(ranking: pd.DataFrame, side: str) -> str:
+    ends = ranking.dropna(subset=side).groupby("table", sort=False)[side].agg(["min", "max"])
+    return "; ".join(
         f"table {t.lstrip('0')}: {e['min']:g} to {e['max']:g}" for t, e in ends.iterrows()
     )
-    return Panel("Order of a table's rows, paper beside this run (one dot a column)", "",
-                 draw("taus", paint, (3.9, max(1.6, 0.25 * len(rows) + 1))),
-                 f"Kendall's tau. {told}.")  # fmt: skip
 
 
 def listing(claims: pd.DataFrame) -> str:
-    """Every claim with both verdicts, and the filter that the script brings to life."""
+    """Every claim with all verdicts, and the filter that the script brings to life."""
+    judges = sides(claims)
     rows = []
     for line in claims.to_dict("records"):
         digits = line["table"].zfill(2)
         verdicts = [
             f'<td data-side="By {name}">{verdict(line[side])}'
             f"<small>{text(line[f'{side}_detail'])}</small></td>"
-            for side, name in _SIDES.items()
+            for side, name in judges.items()
         ]
+        marks = " ".join(f'data-{side.replace("_", "-")}="{known(line[side])}"' for side in judges)
         rows.append(
-            f'<tr id="claim-{text(line["id"])}" data-table="{text(digits)}" '
-            f'data-paper="{known(line["paper"])}" data-rerun="{known(line["rerun"])}">'
+            f'<tr id="claim-{text(line["id"])}" data-table="{text(digits)}" {marks}>'
             + td(f'<a href="#table-{text(digits)}">{text(digits.lstrip("0"))}</a>', "number")
             + th(f"{text(line['statement'])}<small><code>{text(line['id'])}</code></small>", "row")
             + "".join(verdicts)
             + "</tr>"
         )
-    head = row(th("Table", kind="number"), th("Claim"), *(th(f"By {s}") for s in _SIDES.values()))
+    head = row(th("Table", kind="number"), th("Claim"), *(th(f"By {s}") for s in judges.values()))
     return _filter(claims) + table([head], rows, "Claims of the paper", ' id="claim-list"')
 
 
 def _filter(claims: pd.DataFrame) -> str:
     selects = []
-    for side, name in _SIDES.items():
+    for side, name in sides(claims).items():
         options = [
             f'<option value="{word}">{word} ({count})</option>'
             for word, count in counts(claims, side).items()
         ]
-        selects.append(_select(side, f"By {name}", options))
+        # The script compares it with the row's data-open-run, which it knows as openRun.
+        selects.append(_select(side.replace("open_run", "openRun"), f"By {name}", options))
     tables = dict.fromkeys(name.zfill(2) for name in claims["table"])
     options = [f'<option value="{text(t)}">{text(t.lstrip("0"))}</option>' for t in tables]
     selects.append(_select("table", "Table", options))

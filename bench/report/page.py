@@ -99,10 +99,10 @@ def _in_short(run: Run) -> str:
     done = [rerun_rows(compared) for compared in run.tables.values()]
     some, rows = sum(n > 0 for n, _ in done), [sum(column) for column in zip(*done)]
     said = [f"{some} of {len(done)} tables rerun in whole or in part, {rows[0]} of {rows[1]} rows."]
-    for side, whose in (("rerun", "by this run"), ("paper", "by the paper's own tables")):
+    for side, whose in reversed(claims.sides(run.claims).items()):
         found = claims.counts(run.claims, side).items()
         listed = ", ".join(f"{n} {word}" for word, n in found)
-        said.append(f"{len(run.claims)} claims {whose}: {listed}.")
+        said.append(f"{len(run.claims)} claims by {whose}: {listed}.")
     body = f'<ul class="said">{"".join(f"<li>{line}</li>" for line in said)}</ul>\n'
     if "base" in run.summary:
         body += "<h3>Errors of the base model</h3>\n" + headline(run)

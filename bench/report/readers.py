@@ -22,8 +22,8 @@ COMPARED = (*PLACE, "reported", "rerun", "n", "status")
 JUDGED = ("id", "table", "statement", "paper", "paper_detail", "rerun", "rerun_detail")
 RANKED = ("table", "column", "rows", "tau")
 SCORED = ("protocol", "metric", "unit", "mean", "low", "high", "n", "total")
-NUMBERS = ("reported", "rerun", "n", "low", "high", "open_run", "seeds", "rows", "tau", "mean",
-           "total")  # fmt: skip
+NUMBERS = ("reported", "rerun", "n", "low", "high", "open_run", "seeds", "rows", "tau", "open_tau",
+           "mean", "total")  # fmt: skip
 
 
 def read(path: Path, reader: Callable[[Path], Any], stage: str | None) -> Any:

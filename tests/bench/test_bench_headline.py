@@ -49,9 +49,9 @@ def test_the_picture_needs_numbers_and_claims(tmp_path):
     with pytest.raises(UserError, match="numbers.csv is missing or damaged: rerun"):
         draw_headline({"profile": "mini"}, tmp_path, tmp_path / "headline.png")
     _numbers().to_csv(tmp_path / "numbers.csv", index=False)
-    for folder in ("claims", "open/claims"):
-        (tmp_path / folder).mkdir(parents=True)
-        claims = pd.DataFrame({"paper": ["supported"] * 4, "rerun": ["undecided"] * 4})
-        claims.to_csv(tmp_path / folder / "claims.csv", index=False)
+    (tmp_path / "claims").mkdir()
+    claims = pd.DataFrame({"paper": ["supported"] * 4, "rerun": ["undecided"] * 4})
+    claims = claims.assign(open_run="contradicted")
+    claims.to_csv(tmp_path / "claims" / "claims.csv", index=False)
     draw_headline({"profile": "mini"}, tmp_path, tmp_path / "headline.png")
     assert (tmp_path / "headline.png").stat().st_size > 10_000

@@ -211,6 +211,25 @@ def test_every_claim_is_there_once(html):
         assert name.endswith(rows[0]["data-rerun"].replace(" ", "-"))
 
 
+def test_the_committed_run_judges_beside_this_one(run, tmp_path):
+    results, build = tmp_path / "results", run[1]
+    shutil.copytree(run[0], results)
+    beside = claims().assign(open_run="contradicted", open_run_detail=HOSTILE)
+    beside.to_csv(results / "claims" / "claims.csv", index=False)
+    path = results / "claims" / "ranking.csv"
+    pd.read_csv(path, dtype=str).assign(tau=["0.5", ""], open_tau=["", "-0.5"]).to_csv(path)
+    html = report((results, build), tmp_path / "report")
+    page = Page(html)
+    assert "8 claims by the committed open run: 8 contradicted." in page.words
+    rows = [attrs for _, attrs in page.elements if str(attrs.get("id")).startswith("claim-t")]
+    assert len(rows) == 8 and {attrs["data-open-run"] for attrs in rows} == {"contradicted"}
+    # What the script filters by is how a browser calls data-open-run.
+    assert {attrs["name"] for tag, attrs in page.elements if tag == "select"} == {
+        "paper", "openRun", "rerun", "table"
+    }  # fmt: skip
+    assert "table 2: 0.5 to 0.5. Of the committed open run: table 11: -0.5 to -0.5." in html
+
+
 def test_reported_and_rerun_stand_side_by_side(html):
     assert re.search(r'<td class="number paper">70\.5</td><td class="number own">250\.0</td>', html)
     assert "beside 3DPW" in html
