@@ -19,9 +19,9 @@ from bench.claims import Cell, Ledger, comparisons, read_claims
 from bench.kept import attach_order, attach_verdicts, read_kept_claims
 from bench.keys import clip_of, sequence_of
 from bench.stage import whole_folder
-from bench.status import METRICS, seed_spreads, trained_alike
+from bench.status import METRICS, NOT_RUN, seed_spreads, trained_alike
 from bench.tidy import ROW_ONLY, Rerun, model_of, read_rerun, samples
-from bench.verdicts import NOT_RUN, Measured, Samples, combine, judge_reported, judge_rerun
+from bench.verdicts import Measured, Samples, combine, judge_reported, judge_rerun
 
 Json = dict[str, Any]
 

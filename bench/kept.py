@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.verdicts import NOT_RUN
+from bench.status import NOT_RUN
 from genhmr.types import UserError
 
 NUMBERS = "numbers.csv"

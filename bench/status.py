@@ -15,6 +15,7 @@ from bench.keys import clip_of, sequence_of
 Json = dict[str, Any]
 ROUNDING = 0.05  # half of the last digit of a printed error, millimetres
 METRICS = ("pa_mpjpe", "mpjpe", "mve")
+NOT_RUN = "not run"
 # What a summary compares, of the settings and baselines of an evaluation.
 METHODS = {"mean-pose": "mean pose", "lifted": "lifted keypoints", "default": "sampling",
            "headline": "+ refinement"}  # fmt: skip
@@ -140,7 +141,7 @@ def judge(
         refined: whether the poses were refined towards 2D detections.
     """
     if found.n == 0:
-        return "not run"
+        return NOT_RUN
     reasons = []
     if job["source"] == "open":
         reasons.append("open world")

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from bench.status import METRICS, Mean, judge, mean_of, seed_spreads, trained_alike
+from bench.status import METRICS, NOT_RUN, Mean, judge, mean_of, seed_spreads, trained_alike
 from genhmr.types import UserError
 
 Json = dict[str, Any]
@@ -194,7 +194,7 @@ def build_table(
                 continue
             role = roles[kind]
             found = Mean()
-            status = "not run"
+            status = NOT_RUN
             if own is not None:
                 model = model_of(own, spec, job)
                 found = mean_of(samples(own, model, role, rerun), metric)
@@ -247,5 +247,5 @@ def _timing(row: Json | None, spec: Json, job: Json, rerun: Rerun) -> Json:
         "stands_for": "RTX A5000",
         "metric": "aiti",
         **asdict(Mean(rerun=float("nan") if value is None else value, n=int(value is not None))),
-        "status": "not run" if value is None else "not comparable: other hardware",
+        "status": NOT_RUN if value is None else "not comparable: other hardware",
     }

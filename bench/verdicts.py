@@ -14,10 +14,10 @@ import pandas as pd
 
 from bench.claims import Cell, Comparison, Ledger
 from bench.intervals import bootstrap_means
+from bench.status import NOT_RUN
 from genhmr.types import UserError
 
 SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
-NOT_RUN = "not run"
 _DRAWS = 10_000  # enough for the tail of a level divided by some thirty parts
 
 

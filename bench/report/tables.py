@@ -11,13 +11,12 @@ import pandas as pd
 
 from bench.report.html import details, interval, number, row, table, td, text, th
 from bench.report.inputs import Run
-from bench.status import METHODS, METRICS, Mean, mean_of
+from bench.status import METHODS, METRICS, NOT_RUN, Mean, mean_of
 from bench.tables_latex import METRIC_NAMES
 
 Json = dict[str, Any]
 
 AITI = "aiti"
-NOT_RUN = "not run"
 SHORT = 8  # rows; longer tables come folded
 
 
