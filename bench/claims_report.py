@@ -147,7 +147,7 @@ def latex(verdicts: pd.DataFrame, source: str) -> str:
     return (
         "\\documentclass{article}\n\\usepackage[a4paper,margin=2cm]{geometry}\n"
         "\\usepackage{booktabs,longtable}\n\\begin{document}\\small\n"
-        f"\\begin{{longtable}}{{rp{{{'9' if len(sides) > 2 else '10'}cm}}{'l' * len(sides)}}}\n"
+        f"\\begin{{longtable}}{{rp{{{'8.6' if len(sides) > 2 else '10'}cm}}{'l' * len(sides)}}}\n"
         f"\\toprule\n{head} \\\\\n\\midrule\\endhead\n{rows}\n\\bottomrule\n\\end{{longtable}}\n"
         "\\noindent Own numbers: what the paper's table says of its text. Rerun: 95\\,\\% paired "
         f"bootstrap over sequences; {_escape(source)}.{beside}\n\\end{{document}}\n"

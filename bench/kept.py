@@ -73,7 +73,7 @@ def attach_verdicts(verdicts: pd.DataFrame, kept: pd.DataFrame) -> pd.DataFrame:
     """
     names = {"rerun": "open_run", "rerun_detail": "open_run_detail"}
     joined = verdicts.join(kept.rename(columns=names), on="id")
-    joined = joined.fillna({"open_run": NOT_RUN, "open_run_detail": "judged since that run"})
+    joined = joined.fillna({"open_run": NOT_RUN, "open_run_detail": "a claim added since that run"})
     before = list(verdicts.columns[: verdicts.columns.get_loc("rerun")])
     return joined[[*before, *names.values(), "rerun", "rerun_detail"]]
 

@@ -114,7 +114,7 @@ def _taus(ranking: pd.DataFrame) -> Panel:
         axes.axvline(0, color=COLOUR["muted"], lw=0.8)
         heights = np.array([rows[name] for name in ranking["table"]])
         if beside:
-            axes.plot(ranking["open_tau"], heights - 0.18, ls="", marker="D", ms=5.5, mew=1.2,
+            axes.plot(ranking["open_tau"], heights - 0.18, ls="", marker="^", ms=6, mew=1.2,
                       mfc="none", mec=COLOUR["s2"])  # fmt: skip
         axes.plot(ranking["tau"], heights + 0.18 * beside, ls="", marker="o", ms=6, mew=0,
                   color=COLOUR["s1"], alpha=0.55)  # fmt: skip
@@ -126,10 +126,13 @@ def _taus(ranking: pd.DataFrame) -> Panel:
         axes.grid(axis="y")
 
     title = "Order of a table's rows, paper beside this run (one dot a column)"
-    told = f"Kendall's tau. {_ends(ranking, 'tau')}."
+    told = "Kendall's tau."
+    if own := _ends(ranking, "tau"):
+        told += f" {own}."
     if beside:
-        title = "Order of a table's rows beside the paper's: this run (dots), open run (diamonds)"
-        told += f" Of the committed open run: {_ends(ranking, 'open_tau')}."
+        title = "Order of a table's rows beside the paper's: this run (dots), open run (triangles)"
+        if other := _ends(ranking, "open_tau"):
+            told += f" Of the committed open run: {other}."
     height = max(1.6, 0.25 * len(rows) + 1)
     return Panel(title, "", draw("taus", paint, (3.9, height)), told)
 

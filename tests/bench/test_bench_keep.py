@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
+from bench.__main__ import cli
 from bench.keep import keep, pieces_of
 from bench.params import read_yaml
 from bench.plan import build_jobs
@@ -225,6 +227,30 @@ def test_a_kept_run_is_the_third_column(variants, tmp_path):
     (results / "open" / "numbers.csv").write_text("no,table\n")
     with pytest.raises(UserError, match="numbers.csv is damaged"):
         write_tables(variants, job, build, REPORTED, results)
+
+
+def test_the_command_sets_the_kept_verdicts_beside_its_own(variants, tmp_path, monkeypatch):
+    """Trainings of one length; the kept ones contradict a claim, the rerun has one of its rows."""
+    first, second = planned("ablation", "loss-mask"), planned("ablation")
+    both = {"transformer/base": 70, "tokenizer/base": 9, "transformer/ablation": 100}
+    results = tmp_path / "results"
+    every = both | {"transformer/loss-mask": 80}
+    keep(first, variants, *measure(first, variants, tmp_path / "1", results, every))
+    build, *_ = measure(second, variants, tmp_path / "2", results, both)
+    (tmp_path / "build").symlink_to(build)
+    (tmp_path / "bench").mkdir()
+    (tmp_path / "bench" / "reported").symlink_to(REPORTED)
+    (tmp_path / "variants.yaml").symlink_to(ROOT / "variants.yaml")
+    plan = tmp_path / "build" / "plan"
+    plan.mkdir(exist_ok=True)
+    (plan / "tables.json").write_text(json.dumps(build_jobs(second, variants)["tables.json"]))
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(cli, ["claims"])
+    assert done.exit_code == 0, done.output
+    line = pd.read_csv(results / "claims" / "claims.csv").set_index("id").loc["t10-delta-mask"]
+    assert (line["open_run"], line["rerun"]) == ("contradicted", "not run")
+    assert "the committed open run: " in done.output
+    assert "open_tau" in pd.read_csv(results / "claims" / "ranking.csv")
 
 
 def test_only_a_finished_open_run_with_the_papers_settings_is_kept(variants, tmp_path):

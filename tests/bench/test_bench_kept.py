@@ -36,7 +36,7 @@ def test_verdicts_stand_between_the_papers_and_the_reruns(kept):
     columns = list(beside)
     assert columns.index("paper_detail") < columns.index("open_run") < columns.index("rerun")
     assert beside["open_run"].tolist() == ["contradicted", "not run"]
-    assert beside["open_run_detail"].tolist() == ["by 3 mm", "judged since that run"]
+    assert beside["open_run_detail"].tolist() == ["by 3 mm", "a claim added since that run"]
 
 
 def test_the_order_of_rows_is_that_of_either_run(kept):
@@ -54,7 +54,7 @@ def test_the_page_in_latex_has_a_column_for_each_side(kept):
     assert "2 & one & supported & contradicted & not run" in with_run
     assert "Open run: the committed run" in with_run
     assert "2 & one & supported & not run" in without and "pen run" not in without
-    assert "{rp{9cm}lll}" in with_run and "{rp{10cm}ll}" in without
+    assert "{rp{8.6cm}lll}" in with_run and "{rp{10cm}ll}" in without
 
 
 def test_nothing_kept_is_nothing_beside(tmp_path):

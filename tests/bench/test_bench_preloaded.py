@@ -153,7 +153,7 @@ def test_without_dvc_nothing_is_handed_over(folder):
 
 
 def test_an_edit_between_two_stages_counts(folder):
-    """It holds the libraries alone: a fork loads this repository's code anew."""
+    """It holds libraries and bench.preloaded: all else of this repository a fork loads anew."""
     first = tell(folder)
     assert first["served"] and first["own"] == 1
     assert first["ours"] == ["bench", "bench.__main__", "bench.own", "bench.preloaded"]

@@ -58,6 +58,32 @@ def test_the_filter_answers_by_itself_and_never_loses_the_nearest(monkeypatch):
     assert (scores.argmax(1) != plain).any()  # bfloat16 alone would be wrong
 
 
+def _against_the_filter():
+    """A latent and two codes whose every entry is rounded as far, and as badly, as can be."""
+    up, down = 1 + 2**-8 + 2**-20, 1 + 2**-8 - 2**-20  # next to the middle between two numbers
+    latent = torch.tensor([up, down, down, up]).repeat_interleave(31)
+    first = torch.tensor([up, -down, 0.0, 0.0]).repeat_interleave(31)
+    second = torch.tensor([0.0, 0.0, down, -up]).repeat_interleave(31)
+    latent, first, second = (
+        torch.cat([values, torch.tensor([last])])
+        for values, last in ((latent, 1.0), (first, -0.05), (second, 0.05))
+    )
+    return latent[None], torch.stack([first, second])
+
+
+def test_roundings_that_all_agree_are_within_the_bound():
+    latents, codebook = _against_the_filter()
+    assert torch.cdist(latents.double(), codebook.double()).argmin() == 1
+    assert nearest_codes(latents, codebook, True).tolist() == [1]
+    bias = -0.5 * codebook.square().sum(1)
+    coarse, low = nearest._Coarse(codebook, bias), latents.bfloat16()
+    scores = torch.addmm(coarse._coarse_bias, low, coarse._coarse).double()
+    true = latents.double() @ codebook.double().t() + (bias - bias.mean()).double()
+    off = (scores - true).abs().max()
+    bound = coarse.error(latents, low.float(), scores.amax(1).float())
+    assert 0.4 * bound < off < bound  # half the bound would not do
+
+
 def test_codes_that_bfloat16_cannot_tell_apart_are_told_apart(monkeypatch):
     """Pairs of codes a ten-thousandth apart: the same number in bfloat16, another in float32."""
     centres = torch.randn(64, 32, generator=seeded(4))
