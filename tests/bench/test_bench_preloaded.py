@@ -49,6 +49,14 @@ def cli(**_):
         except KeyboardInterrupt:
             print("interrupted")
             sys.exit(3)
+    if command == "end":
+        import atexit, threading
+        atexit.register(print, "last")
+        threading.Thread(target=lambda: (time.sleep(0.3), print("thread"))).start()
+        print("first")
+        if sys.argv[2] == "fail":
+            raise ValueError("no")
+        sys.exit({"none": None, "words": "a reason", "big": 300}[sys.argv[2]])
     if command == "die":
         os.kill(os.getpid(), signal.SIGKILL)
     if command == "leave":
@@ -174,6 +182,19 @@ def test_exit_codes_and_signals_are_those_of_the_command(folder):
         out, _ = process.communicate(timeout=60)
         assert (process.returncode, out) == (code, said)
         wait_for(lambda: gone(job))  # noqa: B023
+
+
+@pytest.mark.parametrize("how", ["none", "words", "big", "fail"])
+def test_a_fork_ends_as_a_python_does(folder, how):
+    """It waits for its threads, runs what is registered for the end, and flushes."""
+    forked, alone = (
+        stage(folder, "end", how, environment=environment)
+        for environment in ({}, {"BENCH_COLD": "1"})
+    )
+    (out, err), (other, told) = (process.communicate(timeout=60) for process in (forked, alone))
+    assert out == other == "first\nthread\nlast\n"
+    assert err.splitlines()[-1:] == told.splitlines()[-1:]
+    assert forked.returncode == alone.returncode == {"none": 0, "big": 300 & 255}.get(how, 1)
 
 
 def test_a_killed_caller_does_not_leave_its_work_behind(folder):
