@@ -64,8 +64,9 @@ def rerun_samples(variants: Json, job: Json, rerun: Rerun) -> Measured:
         steps = job["steps"].get(model)
         training = "shipped weights" if model in job["shipped"] else f"{steps} training steps"
         if model not in spreads:
-            spreads[model] = seed_spreads(trained_alike(rerun.images, model), pairs=True)
-        spread = None if "tokenizer" in row else spreads[model].get((role, metric))
+            alike = trained_alike(rerun.images, rerun.poses, model)
+            spreads[model] = seed_spreads(alike, pairs=True)
+        spread = spreads[model].get((role, metric))
         return Samples(values, sequences, training, model, spread)
 
     return measured

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.stage import pick_device, whole_folder
+from bench.stage import pick_device, seed_folder, whole_folder
 from genhmr.body.model_files import load_bodies
 from genhmr.data.motion_shards import MotionShard
 from genhmr.train.checkpoint import TOKENIZER_FILE
@@ -18,22 +18,29 @@ Json = dict[str, Any]
 
 
 def score_tokenizer(job: Json, model: Path, data: Path, out: Path) -> None:
-    """Reconstruction errors of one tokenizer, pose by pose.
+    """Reconstruction errors of one tokenizer, every seed of it, pose by pose.
 
     Args:
         job: ``build/plan/evaluate-tokenizer/<name>.json``.
         model: folder of the tokenizer.
         data: folder of the shards.
-        out: folder of ``per_pose.parquet`` (columns ``role, key, mpjpe, pa_mpjpe, mve``).
+        out: folder of ``per_pose.parquet`` (columns ``role, key, mpjpe, pa_mpjpe, mve``, and
+            ``seed``, from 0, where there are several).
     """
     device = pick_device(job["device"])
-    tokenizer = load_tokenizer(model / TOKENIZER_FILE).to(device)
+    count = job.get("models", 1)
+    tokenizers = [
+        load_tokenizer(seed_folder(model, index) / TOKENIZER_FILE).to(device)
+        for index in range(count)
+    ]
     body = load_bodies(Path(job["bodies"])).neutral
     frames = []
     for role, split in job["sets"].items():
         shard = MotionShard(data / role / split)
-        errors = evaluate_tokenizer(tokenizer, shard.poses, body, device=device)
         keys = [f"{shard.keys[c]}/{f}" for c, f in zip(shard.clips, shard.frames)]
-        frames.append(pd.DataFrame({"role": role, "key": keys, **errors}))
+        for seed, tokenizer in enumerate(tokenizers):
+            errors = evaluate_tokenizer(tokenizer, shard.poses, body, device=device)
+            about = {"role": role, "key": keys} | ({"seed": seed} if count > 1 else {})
+            frames.append(pd.DataFrame(about | errors))
     with whole_folder(out) as part:
         pd.concat(frames, ignore_index=True).to_parquet(part / "per_pose.parquet")

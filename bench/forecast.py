@@ -96,7 +96,8 @@ def _work(jobs: dict[str, Json], reference: dict[str, Json], gpu: bool) -> Itera
         elif kind == "tokenizer" and not job["weights"]:
             usual = tokenizer_operations(reference[name]["model"] | {"num_tokens": 48})
             work = tokenizer_operations(job["model"])
-            seconds += train(kind, work, usual, own["batch_size"], 64, own["steps"])
+            steps = own["steps"] * len(job.get("seeds", [0]))
+            seconds += train(kind, work, usual, own["batch_size"], 64, steps)
             size = 4e6
         elif kind == "transformer":
             size = 2.0 * 12 * backbone["model"]["depth"] * backbone["model"]["dim"] ** 2

@@ -98,6 +98,8 @@ def build_jobs(params: Json, variants: Json) -> dict[str, Json]:
             "batch": profile["evaluation"]["batch"],
             "device": device,
         }
+        if seeds := jobs[f"tokenizer/{name}.json"].get("seeds"):
+            jobs[f"evaluate-tokenizer/{name}.json"]["models"] = len(seeds)
     shipped = profile["weights"] == "shipped"
     bodies = jobs["data/lab.json"]["bodies"]
     jobs["backbone/base.json"] = {

@@ -38,6 +38,8 @@ def tokenizer_job(name: str, entry: Json, profile: Json, params: Json) -> Json:
     """Sizes of one tokenizer in the profile's scale, and how it is trained."""
     scale, sizes = profile["scale"], profile["tokenizer"]
     shipped = name == "base" and profile["weights"] == "shipped"
+    asked = _seeds_asked(profile, params)
+    several = asked > 1 and "seeds" in entry and not shipped
     return {
         "model": {
             "num_tokens": _scaled(entry["tokens"], scale["tokens"], "tokens"),
@@ -57,8 +59,17 @@ def tokenizer_job(name: str, entry: Json, profile: Json, params: Json) -> Json:
         "short": bool(sizes["short"]) and not shipped,
         "bodies": "datasets/open/body" if params["data"]["source"] == "open" else "datasets/body",
         "seed": params["seed"],
+        **({"seeds": _from(params["seed"], max(asked, entry["seeds"]))} if several else {}),
         "device": params["device"],
     }
+
+
+def _seeds_asked(profile: Json, params: Json) -> int:
+    return params["seeds"] or profile["seeds"]
+
+
+def _from(first: int, count: int) -> list[int]:
+    return [first + index for index in range(count)]
 
 
 def settings(entry: Json, params: Json) -> Json:
@@ -167,7 +178,7 @@ def seeds_of(name: str, profile: Json, params: Json) -> list[int]:
         )
     if name not in ("base", ABLATION) or (name == "base" and shipped):
         return [params["seed"]]
-    return [params["seed"] + index for index in range(params["seeds"] or profile["seeds"])]
+    return _from(params["seed"], _seeds_asked(profile, params))
 
 
 def transformer_job(

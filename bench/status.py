@@ -43,17 +43,17 @@ def mean_of(frame: pd.DataFrame | None, metric: str) -> Mean:
     """Mean over images (and seeds) of a setting.
 
     Args:
-        frame: columns ``key``, the metric, ``seed`` of an image model; None or empty where
-            nothing ran.
+        frame: columns ``key``, the metric, ``setting`` of an image model, and ``seed`` if it was
+            trained with several; None or empty where nothing ran.
         metric: a column.
     """
     if frame is None or frame.empty:
         return Mean()
+    group = sequence_of if "setting" in frame else clip_of
     if "seed" in frame:
         values = frame.pivot(index="key", columns="seed", values=metric)
-        group = sequence_of
     else:
-        values, group = frame.set_index("key")[[metric]], clip_of
+        values = frame.set_index("key")[[metric]]
     seeds = values.shape[1]
     # A diverged image is NaN and must be seen: pandas would leave it out and still count it.
     if values.isna().any(axis=None):
@@ -63,41 +63,46 @@ def mean_of(frame: pd.DataFrame | None, metric: str) -> Mean:
 
 
 def seed_spreads(
-    base: pd.DataFrame | None, pairs: bool = False
+    alike: pd.DataFrame | None, pairs: bool = False
 ) -> dict[tuple[str, str], float]:
     """How far one training's mean may lie from that of others, by set and metric.
 
     Args:
-        base: per-image metrics of a model with several seeds (:func:`trained_alike`), or None.
+        alike: metrics of a model with several seeds (:func:`trained_alike`), or None.
         pairs: of the difference of two single trainings, instead of one training and the mean of
             those seeds.
 
     Returns:
-        Half the width of the 95 % prediction interval, over the seeds of the default setting:
+        Half the width of the 95 % prediction interval, over the seeds (of the default setting):
         Student's t times the standard deviation, times the square root of 2 or of 1 + 1 / seeds.
         Empty for one seed.
     """
-    if base is None or "seed" not in base or base["seed"].nunique() < 2:
+    if alike is None or "seed" not in alike or alike["seed"].nunique() < 2:
         return {}
-    own = base[base["setting"] == "default"]
+    own = alike[alike["setting"] == "default"] if "setting" in alike else alike
     means = own.groupby(["role", "seed"])[list(METRICS)].mean()
-    count = base["seed"].nunique()
+    count = alike["seed"].nunique()
     width = student.ppf(0.975, count - 1) * np.sqrt(2 if pairs else 1 + 1 / count)
     spread = means.groupby("role").std(ddof=1) * width
     return {(role, metric): spread.loc[role, metric] for role in spread.index for metric in METRICS}
 
 
-def trained_alike(images: dict[str, pd.DataFrame], model: str) -> pd.DataFrame | None:
+def trained_alike(
+    images: dict[str, pd.DataFrame], poses: dict[str, pd.DataFrame], model: str
+) -> pd.DataFrame | None:
     """Whose seeds tell what chance does to a model: trainings as long as its own, if there are any.
 
     Args:
         images: per-image metrics by transformer.
-        model: "transformer/<name>".
+        poses: per-pose metrics by tokenizer.
+        model: "transformer/<name>" or "tokenizer/<name>".
 
     Returns:
-        Those of ``ablation`` for a variant, where it was trained with several seeds; else the
-        base's.
+        Of a tokenizer the one that was trained with several seeds, if any (all are trained for as
+        many steps). Of a variant ``ablation``, where that was; else the base.
     """
+    if model.startswith("tokenizer/"):
+        return next((frame for frame in poses.values() if "seed" in frame), None)
     short = images.get("ablation")
     if model != "transformer/base" and short is not None and short["seed"].nunique() > 1:
         return short

@@ -127,5 +127,5 @@ def summarise(
         for role, group in frame.groupby("role"):
             entry = summary.setdefault("tokenizers", {}).setdefault(tokenizer, {})
             means = group[metrics].mean(skipna=False).round(2).to_dict()
-            entry[names[role]] = {**means, "n": len(group)}
+            entry[names[role]] = {**means, "n": group["key"].nunique()}
     return summary

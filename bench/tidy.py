@@ -40,7 +40,7 @@ class Rerun:
     Attributes:
         images: by transformer, columns ``setting, step, role, seed, key, mpjpe, pa_mpjpe, mve``.
         timings: by transformer, AITI in seconds by ``"setting/step"``.
-        poses: by tokenizer, columns ``role, key, mpjpe, pa_mpjpe, mve``.
+        poses: by tokenizer, columns ``role, key, mpjpe, pa_mpjpe, mve``, ``seed`` of several.
     """
 
     images: dict[str, pd.DataFrame] = field(default_factory=dict)
@@ -199,7 +199,8 @@ def build_table(
                 model = model_of(own, spec, job)
                 found = mean_of(samples(own, model, role, rerun), metric)
                 if model not in spreads:
-                    spreads[model] = seed_spreads(trained_alike(rerun.images, model))
+                    alike = trained_alike(rerun.images, rerun.poses, model)
+                    spreads[model] = seed_spreads(alike)
                 spread = spreads[model].get((role, metric))
                 refined = own.get("step", 0) > 0 or own.get("setting", "").startswith("refined")
                 status = judge(job, model, found, float(paper[column]), spread, refined)

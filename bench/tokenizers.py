@@ -12,6 +12,7 @@ from bench.stage import (
     export_shipped,
     pick_device,
     scratch_folder,
+    seed_folder,
     whole_folder,
     write_history,
 )
@@ -26,12 +27,12 @@ Json = dict[str, Any]
 
 
 def make_tokenizer(job: Json, data: Path, out: Path, scratch: Path) -> None:
-    """Trains one tokenizer, or exports the shipped one.
+    """Trains one tokenizer with every seed of the job, or exports the shipped one.
 
     Args:
         job: ``build/plan/tokenizer/<name>.json``.
         data: folder of the shards.
-        out: folder of ``tokenizer.safetensors``.
+        out: folder of ``tokenizer.safetensors``; further seeds in ``seed-1``, ...
         scratch: checkpoint.
     """
     if job["weights"]:
@@ -42,17 +43,21 @@ def make_tokenizer(job: Json, data: Path, out: Path, scratch: Path) -> None:
     shards = [MotionShard(data / role / "train") for role in job["train_on"]]
     manifests = [data / role / "train" / "manifest.json" for role in job["train_on"]]
     with whole_folder(out) as part, scratch_folder(scratch, job, manifests) as folder:
-        tokenizer, history = train_tokenizer(
-            [shard.poses for shard in shards],
-            load_bodies(Path(job["bodies"])).neutral,
-            folder,
-            **job["model"],
-            **job["train"],
-            shares=list(job["train_on"].values()),
-            mixed_precision=fast_bfloat16(device),
-            seed=job["seed"],
-            device=device,
-        )
-        about = {"train": job["train"], "data": job["train_on"]}
-        save_tokenizer(part / TOKENIZER_FILE, tokenizer, about)
-        write_history(part, history)
+        for index, seed in enumerate(job.get("seeds", [job["seed"]])):
+            target = seed_folder(part, index)
+            target.mkdir(exist_ok=True)
+            # A seed that was finished before an interruption ends at once, at its checkpoint.
+            tokenizer, history = train_tokenizer(
+                [shard.poses for shard in shards],
+                load_bodies(Path(job["bodies"])).neutral,
+                seed_folder(folder, index),
+                **job["model"],
+                **job["train"],
+                shares=list(job["train_on"].values()),
+                mixed_precision=fast_bfloat16(device),
+                seed=seed,
+                device=device,
+            )
+            about = {"train": job["train"], "data": job["train_on"]}
+            save_tokenizer(target / TOKENIZER_FILE, tokenizer, about)
+            write_history(target, history)

@@ -288,6 +288,29 @@ def test_cells_of_the_paper_find_their_images(rerun):
         assert reason in measured(cell)
 
 
+def test_tokenizers_differ_where_they_differ_by_more_than_seeds(rerun):
+    """Means 10.0, 10.4 and 10.8 of three seeds: t(2) = 4.303 x 0.4 x sqrt(2) = 2.43 mm."""
+    variants, job, _ = rerun
+    job["short"] = []
+    ledger = Ledger(REPORTED)
+    claim = next(c for c in read_claims(REPORTED / "claims.yaml") if c["id"] == "t06-more-tokens")
+    part = next(c for c in comparisons(claim, ledger) if "amass_mpjpe" in c.label)  # 48 to 96
+    columns = ["role", "key", "mpjpe", "pa_mpjpe", "mve"]
+    rows = [("mocap", f"set/{i // 4}/{i}") for i in range(40)]
+    several = pd.concat(
+        [pd.DataFrame([(*row, 10 + 0.4 * seed, 8.0, 12.0) for row in rows], columns=columns)
+         .assign(seed=seed) for seed in range(3)]
+    )  # fmt: skip
+    for worse, seeds, verdict in ((2.0, several, "undecided"), (3.0, several, "supported"),
+                                  (3.0, several[several["seed"] == 1].drop(columns="seed"),
+                                   "undecided")):  # fmt: skip
+        own = pd.DataFrame([(*row, 10.4 + worse, 8.0, 12.0) for row in rows], columns=columns)
+        poses = {"c2048x256": seeds, "t48": own}
+        measured = rerun_samples(variants, job, Rerun(poses=poses))
+        answer = judge_rerun(part, measured)
+        assert answer.verdict == verdict, (worse, answer)
+
+
 def test_verdicts_and_ranking_of_a_rerun(rerun):
     variants, _, measured = rerun
     variants["tables"] = {"02": variants["tables"]["02"]}

@@ -16,6 +16,7 @@ from bench.__main__ import cli
 from bench.backbone import backbone_config, make_backbone
 from bench.data import prepare
 from bench.evaluate import score_model
+from bench.evaluate_tokenizer import score_tokenizer
 from bench.inputs import GROUPS
 from bench.params import read_yaml
 from bench.plan import build_jobs, write_plan
@@ -356,6 +357,26 @@ def test_a_stage_that_fails_leaves_the_old_output(run, monkeypatch):
         prepare(job, Path("build/data/lab"))
     assert {p.name: p.read_bytes() for p in Path("build/data/lab/test").iterdir()} == before
     assert not Path("build/data/lab.part").exists()
+
+
+def test_a_tokenizer_of_several_seeds_is_scored_seed_by_seed(run, monkeypatch, tmp_path):
+    monkeypatch.chdir(run)
+    plan, data = Path("build/plan"), Path("build/data")
+    job = json.loads((plan / "tokenizer" / "t48.json").read_text())
+    model = tmp_path / "model"
+    make_tokenizer(job | {"seeds": [job["seed"], 5]}, data, model, tmp_path / "scratch")
+    alone = Path("build/models/tokenizer/t48/tokenizer.safetensors").read_bytes()
+    assert (model / "tokenizer.safetensors").read_bytes() == alone
+    assert (model / "seed-1" / "tokenizer.safetensors").read_bytes() != alone
+    assert (model / "seed-1" / "history.json").exists()
+    job = json.loads((plan / "evaluate-tokenizer" / "t48.json").read_text())
+    score_tokenizer(job | {"models": 2}, model, data, tmp_path / "scored")
+    every = pd.read_parquet(tmp_path / "scored" / "per_pose.parquet")
+    one = pd.read_parquet("build/evaluate-tokenizer/t48/per_pose.parquet")
+    assert "seed" not in one
+    first, second = (every[every["seed"] == seed].drop(columns="seed") for seed in (0, 1))
+    pd.testing.assert_frame_equal(first.reset_index(drop=True), one)
+    assert len(second) == len(one) and (second["mpjpe"].to_numpy() != one["mpjpe"]).all()
 
 
 def test_shipped_weights_of_other_sizes_are_refused(run, monkeypatch):

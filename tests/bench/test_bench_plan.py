@@ -265,11 +265,28 @@ def test_the_shipped_base_can_stand_in_any_profile(params, variants):
     assert len(jobs["transformer/ablation.json"]["seeds"]) == jobs["evaluate/ablation.json"][
         "models"] == variants["profiles"]["open"]["seeds"] > 1  # fmt: skip
     assert len(jobs["transformer/layers-2.json"]["seeds"]) == 1
+    several = {name for name, job in jobs.items() if len(job.get("seeds", ())) > 1}
+    assert several == {"transformer/ablation.json", "tokenizer/c2048x256.json"}
     params |= {"profile": "mini", "weights": "trained", "seeds": 3}
     assert len(build_jobs(params, variants)["transformer/base.json"]["seeds"]) == 3
     params["weights"] = "profile"
     with pytest.raises(UserError, match="seeds is 3, and profile 'mini' takes the shipped base"):
         build_jobs(params, variants)
+
+
+@pytest.mark.parametrize(("profile", "asked", "trained"), [("mini", 0, None), ("open", 1, None),
+                                                           ("open", 2, 3), ("open", 5, 5)])
+def test_a_tokenizer_is_trained_with_several_seeds_where_models_are(
+    params, variants, profile, asked, trained
+):
+    """One says what chance does to all; the jobs of the others stay as they were."""
+    params |= {"profile": profile, "seeds": asked, "seed": 7}
+    jobs = build_jobs(params, variants)
+    own = jobs["tokenizer/c2048x256.json"]
+    assert own.get("seeds") == (None if trained is None else list(range(7, 7 + trained)))
+    assert jobs["evaluate-tokenizer/c2048x256.json"].get("models") == trained
+    assert own["seed"] == 7 and "seeds" not in jobs["tokenizer/c1024x256.json"]
+    assert "models" not in jobs["evaluate-tokenizer/c1024x256.json"]
 
 
 def test_learned_reference_points_need_no_lifter(params, variants):

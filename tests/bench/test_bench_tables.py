@@ -414,6 +414,7 @@ def test_the_spread_of_seeds_is_a_prediction_interval():
         4.3027 * np.sqrt(2), rel=1e-4
     )
     assert seed_spreads(frame[frame["seed"] == 0]) == {} == seed_spreads(None)
+    assert seed_spreads(frame.drop(columns="setting")) == spreads  # a tokenizer has no settings
 
 
 def test_chance_is_measured_on_trainings_of_equal_length(job):
@@ -422,12 +423,16 @@ def test_chance_is_measured_on_trainings_of_equal_length(job):
 
     images = {"base": frame(3), "ablation": frame(1), "layers-2": frame(1)}
     for model in ("transformer/base", "transformer/layers-2"):
-        assert trained_alike(images, model) is images["base"], "there is no better one"
+        assert trained_alike(images, {}, model) is images["base"], "there is no better one"
     images["ablation"] = frame(3)
-    assert trained_alike(images, "transformer/layers-2") is images["ablation"]
-    assert trained_alike(images, "transformer/ablation") is images["ablation"]
-    assert trained_alike(images, "transformer/base") is images["base"]
-    assert trained_alike({}, "transformer/base") is None
+    assert trained_alike(images, {}, "transformer/layers-2") is images["ablation"]
+    assert trained_alike(images, {}, "transformer/ablation") is images["ablation"]
+    assert trained_alike(images, {}, "transformer/base") is images["base"]
+    assert trained_alike({}, {}, "transformer/base") is None
+    several = pd.DataFrame({"key": range(4), "seed": [0, 0, 1, 1]})
+    poses = {"t48": pd.DataFrame({"key": range(4)}), "c2048x256": several}
+    assert trained_alike(images, poses, "tokenizer/t48") is several
+    assert trained_alike(images, {"t48": poses["t48"]}, "tokenizer/t48") is None
 
 
 def test_several_seeds_widen_the_interval():
