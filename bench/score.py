@@ -238,6 +238,8 @@ def score(
             tables.append(pd.DataFrame({**lines, **best}))
             total[name], missing[name] = len(truth.keys), match.missing
         used |= group
+        del truth, match, errors  # tens of megabytes each: gone before the tables are joined
+    del found
     if not used:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
         raise UserError(f"{path} cannot be scored under any protocol asked for ({reasons}).")

@@ -39,7 +39,8 @@ class BodyModelData:
     Attributes:
         v_template: (V, 3) float64 metres, the rest mesh.
         shapedirs: (V, 3, 10) float64 metres per unit of beta.
-        posedirs: (V, 3, 207) float64 metres per entry of R - I.
+        posedirs: (V, 3, 207) float32 metres per entry of R - I: by far the largest, and the layers
+            compute in it.
         weights: (V, 24) float64 skinning weights, rows sum to 1.
         J_regressor: (24, V) float64, rest vertices to rest joints.
         faces: (F, 3) int64.
@@ -90,7 +91,7 @@ def load_body_model(path: Path) -> BodyModelData:
             release, chumpy arrays included).
 
     Returns:
-        The body, checked, in float64; shape spaces of more than 10 betas are cut to 10.
+        The body, checked, in the types of the class; shape spaces of more than 10 betas are cut to 10.
 
     Raises:
         UserError: missing, unreadable, or not an SMPL body (keys, shapes, values).
@@ -114,7 +115,7 @@ def load_body_model(path: Path) -> BodyModelData:
     body = BodyModelData(
         v_template=as_float64(path, "v_template", arrays["v_template"]),
         shapedirs=as_float64(path, "shapedirs", shapedirs),
-        posedirs=as_float64(path, "posedirs", arrays["posedirs"]),
+        posedirs=as_float64(path, "posedirs", arrays["posedirs"]).astype(np.float32),
         weights=as_float64(path, "weights", arrays["weights"]),
         J_regressor=as_float64(path, "J_regressor", arrays["J_regressor"]),
         faces=as_int64(path, "f", arrays["f"]),
