@@ -91,7 +91,7 @@ def load_body_model(path: Path) -> BodyModelData:
             release, chumpy arrays included).
 
     Returns:
-        The body, checked, in the types of the class; shape spaces of more than 10 betas are cut to 10.
+        The body, checked, in the types of its class; more than 10 betas are cut to 10.
 
     Raises:
         UserError: missing, unreadable, or not an SMPL body (keys, shapes, values).
