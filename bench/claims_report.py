@@ -59,6 +59,7 @@ def rerun_samples(variants: Json, job: Json, rerun: Rerun) -> Measured:
         if found is None or found.empty:
             return f"{cell} was not evaluated on {job['names'][role]}"
         values = found.groupby("key", sort=False)[metric].mean()  # over the seeds
+        values[found.loc[found[metric].isna(), "key"].unique()] = np.nan  # pandas leaves it out
         group = clip_of if "tokenizer" in row else sequence_of
         sequences = pd.Series([group(key) for key in values.index], index=values.index)
         steps = job["steps"].get(model)

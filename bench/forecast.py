@@ -98,7 +98,7 @@ def _work(jobs: dict[str, Json], reference: dict[str, Json], gpu: bool) -> Itera
             work = tokenizer_operations(job["model"])
             steps = own["steps"] * len(job.get("seeds", [0]))
             seconds += train(kind, work, usual, own["batch_size"], 64, steps)
-            size = 4e6
+            size = 4e6 * len(job.get("seeds", [0]))
         elif kind == "transformer":
             size = 2.0 * 12 * backbone["model"]["depth"] * backbone["model"]["dim"] ** 2
             size *= len(job["seeds"])

@@ -13,6 +13,7 @@ Json = dict[str, Any]
 REFERENCES = ("learned", "keypoints")
 # What a transformer of variants.yaml may say; what it leaves out is the base's.
 VARIES = ("tokenizer", "evaluation", "scales", "layers", "mask_tau", "gumbel", "losses", "train_on")
+TOKENIZER_KEYS = ("tokens", "codes", "code_dim", "train_on", "seeds")
 # Trained as briefly as the variants are, for the tables that compare trainings.
 ABLATION = "ablation"
 SAME_AS_BASE = "the base itself, which is trained as long"
@@ -36,6 +37,14 @@ def _scaled(value: int, divisor: int, what: str) -> int:
 
 def tokenizer_job(name: str, entry: Json, profile: Json, params: Json) -> Json:
     """Sizes of one tokenizer in the profile's scale, and how it is trained."""
+    if unknown := set(entry) - set(TOKENIZER_KEYS):
+        raise UserError(
+            f"variants.yaml: tokenizer '{name}' has the unknown key '{min(unknown)}'; the keys are "
+            f"{', '.join(TOKENIZER_KEYS)}."
+        )
+    least = entry.get("seeds", 1)
+    if not isinstance(least, int) or least < 1:
+        raise UserError(f"variants.yaml: seeds of tokenizer '{name}' is {least!r}, not 1 or more.")
     scale, sizes = profile["scale"], profile["tokenizer"]
     shipped = name == "base" and profile["weights"] == "shipped"
     asked = _seeds_asked(profile, params)
@@ -59,7 +68,7 @@ def tokenizer_job(name: str, entry: Json, profile: Json, params: Json) -> Json:
         "short": bool(sizes["short"]) and not shipped,
         "bodies": "datasets/open/body" if params["data"]["source"] == "open" else "datasets/body",
         "seed": params["seed"],
-        **({"seeds": _from(params["seed"], max(asked, entry["seeds"]))} if several else {}),
+        **({"seeds": _from(params["seed"], max(asked, least))} if several else {}),
         "device": params["device"],
     }
 
@@ -218,16 +227,20 @@ def transformer_job(
     }  # fmt: skip
 
 
-def _wanted(patterns: list[str], variants: Json, only: Json) -> dict[str, set[str]]:
+def _wanted(
+    patterns: list[str], variants: Json, only: Json, several: bool
+) -> dict[str, set[str]]:
     """The tokenizers and transformers that ``models`` of params.yaml asks for.
 
-    With the base, with the tokenizer below each transformer, and with the base of the tables that
-    compare trainings where one of those is asked for.
+    With the base, with the tokenizer below each transformer, and where one that is compared with
+    others is asked for, with what says how much chance does: ``ablation``, and the tokenizer that
+    has several seeds.
 
     Args:
         patterns: shell patterns of names.
         variants: content of variants.yaml.
         only: what the profile restricts itself to, by kind; empty for nothing.
+        several: whether models are trained with several seeds.
 
     Raises:
         UserError: a pattern that no name of the profile matches.
@@ -246,6 +259,8 @@ def _wanted(patterns: list[str], variants: Json, only: Json) -> dict[str, set[st
         kind: {n for n in names if any(fnmatch(n, pattern) for pattern in patterns)}
         for kind, names in known.items()
     }
+    if several and found["tokenizer"] - {"base"}:
+        found["tokenizer"] |= {n for n, e in known["tokenizer"].items() if "seeds" in e}
     if found["transformer"] - {"base"}:
         found["transformer"].add(ABLATION)
     found["transformer"].add("base")
@@ -258,7 +273,9 @@ def left_out(variants: Json, profile: Json, params: Json) -> dict[str, str]:
     """Why a model of variants.yaml is not part of this run, by ``"transformer/<name>"``."""
     reasons: dict[str, str] = {}
     if params["models"]:
-        for kind, names in _wanted(params["models"], variants, profile.get("only", {})).items():
+        several = _seeds_asked(profile, params) > 1
+        only = profile.get("only", {})
+        for kind, names in _wanted(params["models"], variants, only, several).items():
             for name in set(variants[f"{kind}s"]) - names:
                 reasons[f"{kind}/{name}"] = "left out of this run by `models` of params.yaml"
     for kind, wanted in profile.get("only", {}).items():

@@ -182,7 +182,8 @@ def serve(owner: str, folder: Path = FOLDER) -> bool:
 def _run_command() -> NoReturn:
     """Runs this fork's command, then ends it as multiprocessing ends its forks.
 
-    Python's own end would free every object of the libraries: 2 s of each stage.
+    Python's own end would free every object of the libraries: 2 s of each stage. It would also
+    flush files that a module keeps open; there are none.
     """
     code: object = 0
     try:
@@ -200,10 +201,14 @@ def _run_command() -> NoReturn:
     threading._shutdown()  # waits for threads, as both ends do
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
+        if stream is None or stream.closed:
+            continue
         try:
             stream.flush()
-        except OSError:
-            code = code or 120  # Python's
+        except OSError as error:  # as Python has it
+            code = 120
+            with suppress(OSError):
+                print(f"bench: what was printed is lost: {error}", file=sys.stderr, flush=True)
     os._exit((code or 0) & 0xFF)
 
 

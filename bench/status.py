@@ -75,16 +75,19 @@ def seed_spreads(
     Returns:
         Half the width of the 95 % prediction interval, over the seeds (of the default setting):
         Student's t times the standard deviation, times the square root of 2 or of 1 + 1 / seeds.
-        Empty for one seed.
+        Empty for one seed; without the sets on which one diverged.
     """
     if alike is None or "seed" not in alike or alike["seed"].nunique() < 2:
         return {}
     own = alike[alike["setting"] == "default"] if "setting" in alike else alike
     means = own.groupby(["role", "seed"])[list(METRICS)].mean()
+    lost = own[list(METRICS)].isna().groupby([own["role"], own["seed"]]).any()
+    means = means.mask(lost)  # a diverged image is no number, whatever the others are
     count = alike["seed"].nunique()
     width = student.ppf(0.975, count - 1) * np.sqrt(2 if pairs else 1 + 1 / count)
     spread = means.groupby("role").std(ddof=1) * width
-    return {(role, metric): spread.loc[role, metric] for role in spread.index for metric in METRICS}
+    spread = spread.mask(means.isna().groupby("role").any())
+    return spread.stack().dropna().to_dict()
 
 
 def trained_alike(

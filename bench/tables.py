@@ -128,4 +128,6 @@ def summarise(
             entry = summary.setdefault("tokenizers", {}).setdefault(tokenizer, {})
             means = group[metrics].mean(skipna=False).round(2).to_dict()
             entry[names[role]] = {**means, "n": group["key"].nunique()}
+            if "seed" in group:
+                entry[names[role]]["seeds"] = group["seed"].nunique()
     return summary

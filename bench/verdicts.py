@@ -99,13 +99,13 @@ def judge_rerun(
     """
     total: pd.Series | None = None
     first: Samples | None = None
-    models: set[str] = set()
+    shares: dict[str, float] = {}  # of each model in the sum: within one its seed cancels
     for weight, cell in comparison.terms:
         found = measured(cell)
         if isinstance(found, str):
             return Answer(NOT_RUN, found)
         first, values = first or found, found.values
-        models.add(found.model)
+        shares[found.model] = shares.get(found.model, 0.0) + weight
         if found.training != first.training:
             return Answer(NOT_RUN, f"{first.training} here and {found.training} there")
         if total is not None and not values.index.equals(total.index):
@@ -114,7 +114,7 @@ def judge_rerun(
                 "evaluation stages."
             )
         total = weight * values if total is None else total + weight * values
-    if len(models) == 1 and not total.any():
+    if len(shares) == 1 and not total.any():
         return Answer(NOT_RUN, f"{comparison.label}: both sides are the same numbers of one model")
     sequences = first.sequences.to_numpy()
     mean, means, unit = bootstrap_means(total.to_numpy(), sequences, seed, _DRAWS)
@@ -122,11 +122,12 @@ def judge_rerun(
     shown = (
         f"{comparison.label}: {mean:+.2f} [{low:+.2f}, {high:+.2f}] over {unit}, n = {len(total)}"
     )
-    if len(models) > 1:
+    if len(shares) > 1:
         if first.spread is None:
             return Answer(UNDECIDED, f"{shown}; one training each, and no spread over seeds")
-        if abs(mean) <= first.spread:
-            return Answer(UNDECIDED, f"{shown}; seeds alone change {first.spread:.2f}")
+        spread = first.spread * np.sqrt(sum(share**2 for share in shares.values()) / 2)
+        if abs(mean) <= spread:
+            return Answer(UNDECIDED, f"{shown}; seeds alone change {spread:.2f}")
     if high < 0:
         return Answer(SUPPORTED, shown)
     surely_above = np.percentile(means, 2.5 / parts) > 0

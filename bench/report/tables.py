@@ -93,7 +93,10 @@ def tokenizers(run: Run) -> str:
         for place, (dataset, entry) in enumerate(sets.items()):
             first = [th(text(name), "rowgroup", down=len(sets), kind="stick")] if not place else []
             errors = [td(number(float(entry[metric])), "number") for metric in METRICS]
-            rows.append(row(*first, td(text(dataset)), *errors, td(text(entry["n"]), "number")))
+            count = f"{entry['n']}"
+            if (seeds := entry.get("seeds", 1)) > 1:
+                count += f" × {seeds} seeds"
+            rows.append(row(*first, td(text(dataset)), *errors, td(text(count), "number")))
     head = row(
         th("Tokenizer"), th("Set"), *(th(f"{metric_name(m)} (mm)", kind="number") for m in METRICS),
         th("Poses", kind="number"),

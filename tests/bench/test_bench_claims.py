@@ -311,6 +311,42 @@ def test_tokenizers_differ_where_they_differ_by_more_than_seeds(rerun):
         assert answer.verdict == verdict, (worse, answer)
 
 
+def _tokenizers(variants, job, means, seeds=(-0.4, 0.0, 0.4)):
+    """A rerun of tokenizers of these means; c2048x256 has trainings that far from its own."""
+    columns = ["role", "key", "mpjpe", "pa_mpjpe", "mve"]
+    rows = [(role, f"set/{i // 4}/{i}") for role in ("mocap", "yoga") for i in range(40)]
+    poses = {
+        name: pd.DataFrame([(*row, mean, mean, mean) for row in rows], columns=columns)
+        for name, mean in means.items()
+    }
+    several = [pd.DataFrame([(*row, *[10 + off] * 3) for row in rows], columns=columns)
+               .assign(seed=seed) for seed, off in enumerate(seeds)]  # fmt: skip
+    poses["c2048x256"] = pd.concat(several)
+    return rerun_samples(variants, job, Rerun(poses=poses))
+
+
+def test_four_trainings_differ_by_more_than_two(rerun):
+    """t(2) x 0.4 x sqrt(4) = 3.44 mm: the gain of one pair below that of another."""
+    variants, job, _ = rerun
+    job["short"] = []
+    claim = next(
+        c for c in read_claims(REPORTED / "claims.yaml") if c["id"] == "t05-codes-over-tokens"
+    )
+    for gain, verdict in ((2.7, "undecided"), (3.7, "supported"), (-3.7, "contradicted")):
+        means = {"t48": 12.0, "t384": 12.0, "c1024x256": 13.0, "c4096x256": 13.0 - gain}
+        measured = _tokenizers(variants, job, means)
+        parts = comparisons(claim, Ledger(REPORTED))
+        assert {judge_rerun(part, measured).verdict for part in parts} == {verdict}, gain
+
+
+def test_a_pose_that_diverged_in_one_seed_decides_nothing(rerun):
+    variants, job, _ = rerun
+    job["short"] = []
+    measured = _tokenizers(variants, job, {"t48": 30.0}, seeds=(0.0, float("nan"), 0.1))
+    own = measured(Cell("06", (("tokens", 96),), "amass_mpjpe"))
+    assert own.values.isna().all() and own.spread is None
+
+
 def test_verdicts_and_ranking_of_a_rerun(rerun):
     variants, _, measured = rerun
     variants["tables"] = {"02": variants["tables"]["02"]}

@@ -241,6 +241,8 @@ def test_models_names_what_runs_with_what_that_needs(params, variants):
         "base", "mixed-t48", "c1024x256"
     }  # fmt: skip
     assert "`models`" in jobs["tables.json"]["skipped"]["transformer/layers-2"]
+    several = build_jobs(params | {"profile": "open"}, variants)
+    assert _run(several, "tokenizer") == {"base", "mixed-t48", "c1024x256", "c2048x256"}
     params["models"] = ["base"]
     assert _run(build_jobs(params, variants), "transformer") == {"base"}
     params |= {"profile": "smoke", "models": ["tokens-*"]}
@@ -287,6 +289,15 @@ def test_a_tokenizer_is_trained_with_several_seeds_where_models_are(
     assert jobs["evaluate-tokenizer/c2048x256.json"].get("models") == trained
     assert own["seed"] == 7 and "seeds" not in jobs["tokenizer/c1024x256.json"]
     assert "models" not in jobs["evaluate-tokenizer/c1024x256.json"]
+
+
+@pytest.mark.parametrize(("entry", "message"), [({"seed": 3}, "unknown key 'seed'; the keys are"),
+                                                ({"seeds": "3"}, " is '3', not 1 or"),
+                                                ({"seeds": 0}, "is 0, not 1 or more")])
+def test_a_tokenizer_that_cannot_be_is_one_sentence(params, variants, entry, message):
+    variants["tokenizers"]["t48"] |= entry
+    with pytest.raises(UserError, match=f"variants.yaml: .*tokenizer 't48'?.*{message}"):
+        build_jobs(params, variants)
 
 
 def test_learned_reference_points_need_no_lifter(params, variants):

@@ -53,9 +53,17 @@ def cli(**_):
         import atexit, threading
         atexit.register(print, "last")
         threading.Thread(target=lambda: (time.sleep(0.3), print("thread"))).start()
-        print("first")
+        print("torch" in sys.modules, "first")
         if sys.argv[2] == "fail":
             raise ValueError("no")
+        if sys.argv[2] == "interrupt":
+            raise KeyboardInterrupt
+        if sys.argv[2] == "close":
+            sys.stdout.flush()
+            atexit.unregister(print)
+            time.sleep(0.5)
+            sys.stdout.close()
+            sys.exit(0)
         sys.exit({"none": None, "words": "a reason", "big": 300}[sys.argv[2]])
     if command == "die":
         os.kill(os.getpid(), signal.SIGKILL)
@@ -184,7 +192,7 @@ def test_exit_codes_and_signals_are_those_of_the_command(folder):
         wait_for(lambda: gone(job))  # noqa: B023
 
 
-@pytest.mark.parametrize("how", ["none", "words", "big", "fail"])
+@pytest.mark.parametrize("how", ["none", "words", "big", "fail", "interrupt", "close"])
 def test_a_fork_ends_as_a_python_does(folder, how):
     """It waits for its threads, runs what is registered for the end, and flushes."""
     forked, alone = (
@@ -192,9 +200,22 @@ def test_a_fork_ends_as_a_python_does(folder, how):
         for environment in ({}, {"BENCH_COLD": "1"})
     )
     (out, err), (other, told) = (process.communicate(timeout=60) for process in (forked, alone))
-    assert out == other == "first\nthread\nlast\n"
+    said = "first\nthread\n" + "last\n" * (how != "close")
+    assert (out, other) == (f"True {said}", f"False {said}")
     assert err.splitlines()[-1:] == told.splitlines()[-1:]
-    assert forked.returncode == alone.returncode == {"none": 0, "big": 300 & 255}.get(how, 1)
+    codes = {"none": 0, "close": 0, "big": 300 & 255, "interrupt": 128 + signal.SIGINT}
+    assert forked.returncode == codes.get(how, 1)
+    if how != "interrupt":  # of which Python dies by the signal itself
+        assert alone.returncode == forked.returncode
+
+
+def test_what_could_not_be_printed_is_no_success(folder):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "bench", "end", "none"], cwd=folder, stdout=full,
+            stderr=subprocess.PIPE, text=True, env={**os.environ, "DVC_STAGE": "a-stage"},
+        )  # fmt: skip
+    assert done.returncode == 120 and "No space left on device" in done.stderr
 
 
 def test_a_killed_caller_does_not_leave_its_work_behind(folder):

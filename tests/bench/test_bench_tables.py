@@ -447,6 +447,15 @@ def test_several_seeds_widen_the_interval():
     assert three.low == pytest.approx(52 - 2, abs=0.1) and three.high == pytest.approx(54, abs=0.1)
 
 
+def test_images_are_drawn_by_video_and_poses_by_clip():
+    """Frames of a video are near copies: as if they were clips, the interval would be too small."""
+    rows = [(f"v{i % 8}/{i:05d}/0", 50.0 + 2 * (i % 8)) for i in range(64)]
+    poses = pd.DataFrame(rows, columns=["key", "mpjpe"])
+    by_clip, by_video = mean_of(poses, "mpjpe"), mean_of(poses.assign(setting="default"), "mpjpe")
+    assert by_video.rerun == by_clip.rerun == 57
+    assert by_video.high - by_video.low > 2 * (by_clip.high - by_clip.low)
+
+
 @pytest.mark.parametrize("name", ["evaluate/base/timing.json"])
 def test_a_missing_file_is_one_sentence(variants, job, build, name):
     (build / name).unlink()
