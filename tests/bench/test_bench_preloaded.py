@@ -119,6 +119,14 @@ def served(folder, pid=None):
     return folder / "build" / "preloaded" / bench.preloaded.identity(pid or os.getpid())
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _interruptible():
+    """In the background of a shell SIGINT is ignored, also by what is started here."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Where a process serves this one, ready."""
