@@ -96,9 +96,9 @@ def _work(jobs: dict[str, Json], reference: dict[str, Json], gpu: bool) -> Itera
         elif kind == "tokenizer" and not job["weights"]:
             usual = tokenizer_operations(reference[name]["model"] | {"num_tokens": 48})
             work = tokenizer_operations(job["model"])
-            steps = own["steps"] * len(job.get("seeds", [0]))
-            seconds += train(kind, work, usual, own["batch_size"], 64, steps)
-            size = 4e6 * len(job.get("seeds", [0]))
+            seeds = len(job.get("seeds", [job["seed"]]))
+            seconds += train(kind, work, usual, own["batch_size"], 64, own["steps"] * seeds)
+            size = 4e6 * seeds
         elif kind == "transformer":
             size = 2.0 * 12 * backbone["model"]["depth"] * backbone["model"]["dim"] ** 2
             size *= len(job["seeds"])
