@@ -30,6 +30,7 @@ from typing import Any
 
 import click
 
+from bench.ending import run_to_end
 from bench.params import read_yaml
 from bench.plan import build_jobs, describe, write_plan
 from bench.provenance import recorded
@@ -320,4 +321,4 @@ def score(
 
 
 if __name__ == "__main__":
-    cli(prog_name="python -m bench")
+    run_to_end(lambda: cli(prog_name="python -m bench"))

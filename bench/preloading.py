@@ -7,7 +7,6 @@ environment, and ends with it.
 
 from __future__ import annotations
 
-import atexit
 import ctypes
 import gc
 import importlib
@@ -18,11 +17,10 @@ import shutil
 import signal
 import socket
 import sys
-import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from bench.preloaded import ACCEPTED, FOLDER, LENGTH, STATUS, alive
 
@@ -179,39 +177,10 @@ def serve(owner: str, folder: Path = FOLDER) -> bool:
     return False
 
 
-def _run_command() -> NoReturn:
-    """Runs this fork's command, then ends it as multiprocessing ends its forks.
-
-    Python's own end would free every object of the libraries: 2 s of each stage. It would also
-    flush files that a module keeps open; there are none.
-    """
-    code: object = 0
-    try:
-        from bench.__main__ import cli
-
-        cli(prog_name="python -m bench")
-    except SystemExit as end:
-        code = end.code
-        if code is not None and not isinstance(code, int):
-            print(code, file=sys.stderr)
-            code = 1
-    except BaseException as error:
-        sys.excepthook(type(error), error, error.__traceback__)
-        code = 128 + signal.SIGINT if isinstance(error, KeyboardInterrupt) else 1
-    threading._shutdown()  # waits for threads, as both ends do
-    atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        if stream is None or stream.closed:
-            continue
-        try:
-            stream.flush()
-        except OSError as error:  # as Python has it
-            code = 120
-            with suppress(OSError):
-                print(f"bench: what was printed is lost: {error}", file=sys.stderr, flush=True)
-    os._exit((code or 0) & 0xFF)
-
-
 if __name__ == "__main__":
     if serve(sys.argv[1], Path(sys.argv[2])):
-        _run_command()
+        # Now: the process that forks holds no code of this repository.
+        from bench.__main__ import cli
+        from bench.ending import run_to_end
+
+        run_to_end(lambda: cli(prog_name="python -m bench"))

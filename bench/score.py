@@ -6,12 +6,14 @@ protocols. Everything is checked before the first number is computed.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from pandas.api.types import union_categoricals
 from tqdm import tqdm
 
 from bench.keys import sequence_of, track_of
@@ -34,6 +36,7 @@ from genhmr.metrics import (
 from genhmr.types import BodyOutput, UserError
 
 _MARKERS = [*J24_TO_J14, SPIN24_NAMES.index("PelvisMPII")]  # what the marker protocols read
+NAMES = ("protocol", "key", "sequence")  # columns of a result, before its metrics
 METRICS = ("mpjpe", "pa_mpjpe", "mve")
 EXTRAS = ("pa_mve", "accel", "pck")  # measured when asked for
 PCK_THRESHOLDS = {"pck05": 0.05, "pck10": 0.10}  # of the side of the person's box
@@ -167,7 +170,7 @@ class Scores:
     """The result of one file of predictions.
 
     Attributes:
-        frames: one line a frame and protocol: ``protocol, key, sequence``, then ``metrics``; of
+        frames: one line a frame and protocol: ``NAMES``, categorical, then ``metrics``; of
             several hypotheses the best, metric by metric.
         metrics: ``mpjpe, pa_mpjpe, mve`` and, where asked for, ``pa_mve`` (mm), ``accel`` (mm a
             frame squared; NaN without both neighbours), ``pck05, pck10`` (shares).
@@ -231,14 +234,12 @@ def score(
         match = match_frames(found, truth.keys, truth.images, kind_of(dataset) != "h36m")
         unknown, hypotheses = match.unknown, match.rows.shape[1]
         errors = _measure(group, found, truth, match.frames, match.rows, bodies, extras)
-        keys = [truth.keys[frame] for frame in match.frames]
-        for name, metrics in errors.items():
-            best = {metric: _best(metric, values) for metric, values in metrics.items()}
-            lines = {"protocol": name, "key": keys, "sequence": [sequence_of(k) for k in keys]}
-            tables.append(pd.DataFrame({**lines, **best}))
-            total[name], missing[name] = len(truth.keys), match.missing
         used |= group
-        del truth, match, errors  # tens of megabytes each: gone before the tables are joined
+        total |= dict.fromkeys(group, len(truth.keys))
+        missing |= dict.fromkeys(group, match.missing)
+        keys = [truth.keys[frame] for frame in match.frames]
+        del truth  # tens of megabytes, and so are the tables
+        tables += _tables(errors, keys)
     del found
     if not used:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
@@ -246,9 +247,27 @@ def score(
     if ALL not in names and left_out:
         name, reason = next(iter(left_out.items()))
         raise UserError(f"{path} cannot be scored under protocol '{name}': {reason}.")
-    frames = pd.concat(tables, ignore_index=True)
-    metrics = tuple(frames.columns[3:])
+    metrics = tuple(name for name in tables[0] if name not in NAMES)
+    frames = pd.concat([table[[*metrics]] for table in tables], ignore_index=True)
+    for i, column in enumerate(NAMES):
+        frames.insert(i, column, union_categoricals([table[column] for table in tables]))
     return Scores(frames, metrics, used, left_out, total, missing, unknown, hypotheses)
+
+
+def _tables(
+    errors: dict[str, dict[str, np.ndarray]], keys: list[str]
+) -> Iterator[pd.DataFrame]:
+    """One line a frame of every protocol, whose errors are given up for it.
+
+    Names are kept as numbers: as words, under all protocols, they take more than the bodies.
+    """
+    key = pd.Categorical(keys)
+    sequence = pd.Categorical([sequence_of(key) for key in keys])
+    for name in list(errors):
+        protocol = pd.Categorical([name]).repeat(len(keys))
+        names = dict(zip(NAMES, (protocol, key, sequence)))
+        metrics = errors.pop(name).items()
+        yield pd.DataFrame({**names, **{metric: _best(metric, of) for metric, of in metrics}})
 
 
 def _best(metric: str, values: np.ndarray) -> np.ndarray:

@@ -12,9 +12,11 @@ from typing import Any
 import click
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from bench.intervals import bootstrap
-from bench.score import METRICS, Scores, choose_protocols, score
+from bench.score import METRICS, NAMES, Scores, choose_protocols, score
 from bench.stage import whole_folder
 from genhmr.body.model_files import load_bodies
 from genhmr.types import UserError
@@ -40,7 +42,7 @@ def compare(ours: Scores, theirs: Scores, seed: int = 0) -> pd.DataFrame:
     Raises:
         UserError: no common frame or protocol.
     """
-    both = ours.frames.merge(theirs.frames, on=["protocol", "key", "sequence"])
+    both = ours.frames.merge(theirs.frames, on=list(NAMES))
     if both.empty:
         raise UserError("the two files have no frame in common under a common protocol.")
     gaps = {metric: both[f"{metric}_x"] - both[f"{metric}_y"] for metric in ours.metrics}
@@ -50,7 +52,7 @@ def compare(ours: Scores, theirs: Scores, seed: int = 0) -> pd.DataFrame:
 def _intervals(frames: pd.DataFrame, scores: Scores, seed: int) -> pd.DataFrame:
     """Mean and interval of every metric under every protocol that ``frames`` has."""
     lines = []
-    for name, own in frames.groupby("protocol", sort=False):
+    for name, own in frames.groupby("protocol", sort=False, observed=True):
         for metric in scores.metrics:
             values = own[metric].to_numpy()
             known = ~np.isnan(values)
@@ -156,6 +158,15 @@ def _some(names: list[str]) -> str:
     return shown + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
+def _write_frames(frames: pd.DataFrame, path: Path) -> None:
+    """Words in words, one row group a protocol: that much of them is in memory at a time."""
+    words = dict.fromkeys(NAMES, str)
+    schema = pa.Schema.from_pandas(frames[:1].astype(words), preserve_index=False)
+    with pq.ParquetWriter(path, schema) as file:
+        for _, own in frames.groupby("protocol", sort=False, observed=True):
+            file.write_table(pa.Table.from_pandas(own.astype(words), schema, preserve_index=False))
+
+
 def _refuse_foreign(out: Path) -> None:
     """A result replaces an older result and nothing else.
 
@@ -200,11 +211,12 @@ def run(
     if against is not None:
         other = score(against, dataset, names, root, bodies, joint_set, extras)
         difference = compare(scores, other, seed)
+    del bodies  # 70 MB that the writing below can use
     title = f"{path.name} on {dataset}"
     if scores.hypotheses > 1:
         title += f", best of {scores.hypotheses}"
     with whole_folder(out) as part:
-        scores.frames.to_parquet(part / "per_image.parquet")
+        _write_frames(scores.frames, part / "per_image.parquet")
         summary.to_csv(part / "summary.csv", index=False)
         about = {"dataset": dataset, **_about(path, scores)}
         if against is not None:

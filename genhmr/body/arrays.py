@@ -59,11 +59,13 @@ def take(path: Path, content: Mapping[str, Any], name: str) -> np.ndarray:
     return value.toarray() if scipy.sparse.issparse(value) else np.asarray(value)
 
 
-def as_float64(path: Path, name: str, array: np.ndarray) -> np.ndarray:
-    """Contiguous float64; UserError if the array holds no real numbers."""
+def as_floats(
+    path: Path, name: str, array: np.ndarray, dtype: type[np.floating] = np.float64
+) -> np.ndarray:
+    """Contiguous floats; UserError if the array holds no real numbers."""
     if array.dtype.kind not in "fiu":
         raise not_smpl(path, f"{name} holds no numbers")
-    return np.ascontiguousarray(array, dtype=np.float64)
+    return np.ascontiguousarray(array, dtype=dtype)
 
 
 def as_int64(path: Path, name: str, array: np.ndarray) -> np.ndarray:

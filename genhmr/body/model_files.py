@@ -18,7 +18,7 @@ from typing import Mapping
 
 import numpy as np
 
-from genhmr.body.arrays import as_float64, as_int64, load_npz, not_smpl, take
+from genhmr.body.arrays import as_floats, as_int64, load_npz, not_smpl, take
 from genhmr.body.joints import NUM_VERTICES
 from genhmr.body.regressors import left_leg_first, licensed_regressors, open_regressors
 from genhmr.body.safe_pickle import load_pickle
@@ -39,8 +39,9 @@ class BodyModelData:
     Attributes:
         v_template: (V, 3) float64 metres, the rest mesh.
         shapedirs: (V, 3, 10) float64 metres per unit of beta.
-        posedirs: (V, 3, 207) float32 metres per entry of R - I: by far the largest, and the layers
-            compute in it.
+        blend: (217, 3, V) float32, the rows of shapedirs and then, metres per entry of R - I, those
+            of posedirs: by far the largest, so it is kept as :class:`genhmr.body.SMPL` multiplies
+            with it, and shared with that layer.
         weights: (V, 24) float64 skinning weights, rows sum to 1.
         J_regressor: (24, V) float64, rest vertices to rest joints.
         faces: (F, 3) int64.
@@ -50,12 +51,26 @@ class BodyModelData:
 
     v_template: np.ndarray
     shapedirs: np.ndarray
-    posedirs: np.ndarray
+    blend: np.ndarray
     weights: np.ndarray
     J_regressor: np.ndarray
     faces: np.ndarray
     parents: np.ndarray
     source: str
+
+    @property
+    def posedirs(self) -> np.ndarray:
+        """(V, 3, 207) float32, a view of ``blend``."""
+        return self.blend[NUM_BETAS:].transpose(2, 1, 0)
+
+
+def blend_rows(shapedirs: np.ndarray, posedirs: np.ndarray) -> np.ndarray:
+    """``BodyModelData.blend`` of (V, 3, 10) and (V, 3, P): (10 + P, 3, V) float32."""
+    parts = (shapedirs, posedirs)
+    blend = np.empty((sum(part.shape[2] for part in parts), *shapedirs.shape[1::-1]), np.float32)
+    for axis in range(3):  # one plane at a time: a copy of the whole would double its memory
+        np.concatenate([part[:, axis].T for part in parts], out=blend[:, axis], casting="same_kind")
+    return blend
 
 
 @dataclass(frozen=True)
@@ -111,19 +126,17 @@ def load_body_model(path: Path) -> BodyModelData:
         parents = np.atleast_2d(take(path, content, "kintree_table"))[0]
     shapedirs = arrays["shapedirs"]
     if shapedirs.ndim == 3:
-        shapedirs = shapedirs[..., :NUM_BETAS]
-    body = BodyModelData(
-        v_template=as_float64(path, "v_template", arrays["v_template"]),
-        shapedirs=as_float64(path, "shapedirs", shapedirs),
-        posedirs=as_float64(path, "posedirs", arrays["posedirs"]).astype(np.float32),
-        weights=as_float64(path, "weights", arrays["weights"]),
-        J_regressor=as_float64(path, "J_regressor", arrays["J_regressor"]),
-        faces=as_int64(path, "f", arrays["f"]),
-        parents=_root_to_minus_one(as_int64(path, "parents", parents)),
-        source=str(path),
-    )
-    _check_body(path, body)
-    return body
+        arrays["shapedirs"] = shapedirs[..., :NUM_BETAS]
+    constants = {
+        name: as_floats(path, name, arrays[name])
+        for name in ("v_template", "shapedirs", "weights", "J_regressor")
+    }
+    posedirs = as_floats(path, "posedirs", arrays["posedirs"], np.float32)
+    faces = as_int64(path, "f", arrays["f"])
+    parents = _root_to_minus_one(as_int64(path, "parents", parents))
+    _check_body(path, {**constants, "posedirs": posedirs, "parents": parents}, faces)
+    blend = blend_rows(constants["shapedirs"], posedirs)
+    return BodyModelData(**constants, blend=blend, faces=faces, parents=parents, source=str(path))
 
 
 def load_bodies(folder: Path) -> Bodies:
@@ -204,7 +217,7 @@ def _root_to_minus_one(parents: np.ndarray) -> np.ndarray:
     return np.where(parents >= 2**31, -1, parents)
 
 
-def _check_body(path: Path, body: BodyModelData) -> None:
+def _check_body(path: Path, arrays: Mapping[str, np.ndarray], faces: np.ndarray) -> None:
     expected = {
         "v_template": (NUM_VERTICES, 3),
         "shapedirs": (NUM_VERTICES, 3, NUM_BETAS),
@@ -214,17 +227,16 @@ def _check_body(path: Path, body: BodyModelData) -> None:
         "parents": (NUM_JOINTS,),
     }
     for name, shape in expected.items():
-        array = getattr(body, name)
-        if array.shape != shape:
-            raise not_smpl(path, f"{name} has shape {array.shape} instead of {shape}")
-        if not np.isfinite(array).all():
+        if arrays[name].shape != shape:
+            raise not_smpl(path, f"{name} has shape {arrays[name].shape} instead of {shape}")
+        if not np.isfinite(arrays[name]).all():
             raise not_smpl(path, f"{name} holds NaN or infinity")
-    if body.faces.ndim != 2 or body.faces.shape[1] != 3:
-        raise not_smpl(path, f"f has shape {body.faces.shape} instead of (F, 3)")
-    if body.faces.size and not (0 <= body.faces.min() and body.faces.max() < NUM_VERTICES):
+    if faces.ndim != 2 or faces.shape[1] != 3:
+        raise not_smpl(path, f"f has shape {faces.shape} instead of (F, 3)")
+    if faces.size and not (0 <= faces.min() and faces.max() < NUM_VERTICES):
         raise not_smpl(path, "f points at vertices that do not exist")
-    order = np.arange(NUM_JOINTS)
-    if body.parents[0] != -1 or (body.parents[1:] < 0).any() or (body.parents >= order).any():
+    order, parents = np.arange(NUM_JOINTS), arrays["parents"]
+    if parents[0] != -1 or (parents[1:] < 0).any() or (parents >= order).any():
         raise not_smpl(path, "the kinematic tree is not in parent-first order")
-    if np.abs(body.weights.sum(1) - 1).max() > 1e-3:
+    if np.abs(arrays["weights"].sum(1) - 1).max() > 1e-3:
         raise not_smpl(path, "the skinning weights do not sum to 1")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from genhmr.body.arrays import as_float64, load_npy, load_npz, take
+from genhmr.body.arrays import as_floats, load_npy, load_npz, take
 from genhmr.body.joints import EXTRA19_NAMES, H36M17_NAMES, NUM_VERTICES
 from genhmr.body.safe_pickle import load_pickle
 from genhmr.types import UserError
@@ -76,7 +76,7 @@ def left_leg_first(regressor: np.ndarray, v_template: np.ndarray) -> np.ndarray:
 
 
 def _checked(path: Path, regressor: np.ndarray) -> np.ndarray:
-    regressor = as_float64(path, "J_regressor_h36m", regressor)
+    regressor = as_floats(path, "J_regressor_h36m", regressor)
     if regressor.shape != (len(H36M17_NAMES), NUM_VERTICES) or not np.isfinite(regressor).all():
         raise UserError(
             f"{path} must hold finite numbers of shape (17, {NUM_VERTICES}), "
@@ -120,7 +120,7 @@ def _licensed_extra19(path: Path) -> np.ndarray | None:
     """SMPL_to_J19.pkl of 4D-Humans' data bundle; None where it is not there."""
     if not path.exists():
         return None
-    regressor = as_float64(path, "SMPL_to_J19", load_pickle(path))
+    regressor = as_floats(path, "SMPL_to_J19", load_pickle(path))
     if regressor.shape != (len(EXTRA19_NAMES), NUM_VERTICES) or not np.isfinite(regressor).all():
         raise UserError(
             f"{path} must hold finite numbers of shape (19, {NUM_VERTICES}), not "

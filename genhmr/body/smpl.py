@@ -57,14 +57,12 @@ class SMPL(Kinematics):
         # Columns: rest joints, then bone offsets, both in level order.
         small = np.concatenate([rest[self.order], _bone_offsets(rest, data.parents)[self.order]])
         self.affine("rest", small.reshape(-1, 1 + NUM_BETAS), dtype)
-        # x, y and z planes one after the other: the skinning then works on long rows. Filled in
-        # place, since copies in double precision would be the largest memory an evaluation needs.
-        bias = torch.from_numpy(data.v_template.T.copy()).to(dtype)
-        blend = bias.new_empty(NUM_BETAS + data.posedirs.shape[-1], *bias.shape)
-        for axis in range(3):
-            blend[:NUM_BETAS, axis] = torch.from_numpy(data.shapedirs[:, axis].T)
-            blend[NUM_BETAS:, axis] = torch.from_numpy(data.posedirs[:, axis].T)
-        self.constant("blend_bias", bias.flatten())
+        # x, y and z planes one after the other: the skinning then works on long rows. The rows of
+        # the blend shapes are the body's own memory, by far the largest constant of an evaluation.
+        self.constant("blend_bias", torch.from_numpy(data.v_template.T.flatten()).to(dtype))
+        blend = torch.from_numpy(data.blend).to(dtype)
+        if dtype == torch.float64:  # a copy; betas at the precision that was asked for
+            blend[:NUM_BETAS] = torch.from_numpy(data.shapedirs.transpose(2, 1, 0))
         self.constant("blend_map", blend.flatten(1))
         weights = torch.from_numpy(data.weights[:, self.order].T.copy()).to(dtype)
         self.constant("weights", weights)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import bench.ending
 import bench.preloaded
 import bench.preloading
 
@@ -99,7 +100,7 @@ def write_package(folder):
     (folder / "bench" / "__init__.py").touch()
     (folder / "bench" / "__main__.py").write_text(MAIN)
     (folder / "bench" / "own.py").write_text("VALUE = 1\n")
-    for module in (bench.preloaded, bench.preloading):
+    for module in (bench.ending, bench.preloaded, bench.preloading):
         shutil.copy(module.__file__, folder / "bench")
 
 
@@ -180,7 +181,9 @@ def test_an_edit_between_two_stages_counts(folder):
     """It holds libraries and bench.preloaded: all else of this repository a fork loads anew."""
     first = tell(folder)
     assert first["served"] and first["own"] == 1
-    assert first["ours"] == ["bench", "bench.__main__", "bench.own", "bench.preloaded"]
+    assert first["ours"] == [
+        "bench", "bench.__main__", "bench.ending", "bench.own", "bench.preloaded",
+    ]  # fmt: skip
     (folder / "bench" / "own.py").write_text("VALUE = 'edited'\n")
     assert tell(folder)["own"] == "edited"
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from genhmr.body.model_files import BodyModelData
+from genhmr.body.model_files import BodyModelData, blend_rows
 from genhmr.tokenizer.frames import PARENTS
 from genhmr.tokenizer.losses import PosedPoints, spread_vertices, tokenizer_loss
 from genhmr.tokenizer.model import TokenizerOutput
@@ -17,10 +17,11 @@ def toy_body() -> BodyModelData:
     rng = np.random.default_rng(0)
     weights = rng.random((VERTICES, 24)) ** 8
     regressor = rng.random((24, VERTICES)) ** 6
+    shapedirs = rng.normal(size=(VERTICES, 3, 10)) * 0.02
     return BodyModelData(
         v_template=rng.normal(size=(VERTICES, 3)) * 0.5,
-        shapedirs=rng.normal(size=(VERTICES, 3, 10)) * 0.02,
-        posedirs=rng.normal(size=(VERTICES, 3, 207)) * 0.005,
+        shapedirs=shapedirs,
+        blend=blend_rows(shapedirs, rng.normal(size=(VERTICES, 3, 207)) * 0.005),
         weights=weights / weights.sum(1, keepdims=True),
         J_regressor=regressor / regressor.sum(1, keepdims=True),
         faces=rng.integers(0, VERTICES, (40, 3)),
