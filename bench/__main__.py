@@ -135,7 +135,7 @@ def data(role: str) -> None:
 
 
 @cli.command()
-@click.argument("group", type=click.Choice(["backbone", "motion", "images"]))
+@click.argument("group", type=click.Choice(["world", "motion", "images"]))
 def inputs(group: str) -> None:
     """Note what goes into each job of a group, as one small file that DVC compares."""
     from bench.inputs import write_inputs

@@ -3,10 +3,11 @@
 ``build/inputs/<kind>/<name>.json`` holds SHA-256s of the job's settings, of every file of code that
 its command can reach by imports, of the body and the weights it reads, and of the manifests of the
 shards it is given (which hold those of the shards). One file instead of twenty dependencies a
-stage, because DVC parses and writes its whole lock file after each stage: with 110 stages that took
+stage, because DVC parses and writes its whole lock file after each stage: with 120 stages that took
 longer than most of them. It is also finer: data and code that a job does not use do not rerun it.
 
-There are three such stages, so that tokenizers wait for motion alone and the backbone for no data.
+There are three such stages: the data and the backbone wait for the plan alone, tokenizers for
+motion.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ Json = dict[str, Any]
 
 # The module that runs each kind of job.
 MODULES = {
+    "data": "bench.data",
     "backbone": "bench.backbone",
     "lifter": "bench.lifter",
     "tokenizer": "bench.tokenizers",
@@ -37,7 +39,7 @@ MODULES = {
 }
 # What each stage notes, and waits for the data of.
 GROUPS = {
-    "backbone": ("backbone",),
+    "world": ("data", "backbone"),
     "motion": ("lifter", "tokenizer", "evaluate-tokenizer"),
     "images": ("transformer", "evaluate"),
 }
@@ -74,7 +76,9 @@ def needs_of(kind: str, name: str, jobs: dict[str, Json], root: Path) -> Needs:
     if "skip" in job:
         return Needs((), (), ())
     bodies = job.get("bodies", "datasets/open/body")  # the backbone's pictures show the open body
-    made_here = kind == "backbone" and not job["weights"] and not job["import"]
+    made_here = job.get("source") == "open" or (
+        kind == "backbone" and not job["weights"] and not job["import"]
+    )
     files = [bodies, job.get("weights"), job.get("import"), MOTION if made_here else None]
     if job.get("detections") == "openpose":
         files += [f"{dataset['raw']}/openpose" for dataset in job["sets"].values()]

@@ -17,9 +17,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-if TYPE_CHECKING:  # planning and printing need these types and not the seconds torch takes to load
+if TYPE_CHECKING:  # who plans, prints or leaves a note needs these types and not their libraries
+    import numpy as np
     import torch
     from torch import Tensor
 

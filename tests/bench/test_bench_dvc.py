@@ -125,8 +125,10 @@ def test_sampling_iterations_train_nothing(checkout, monkeypatch):
                                        "lifter"}, {"backbone"}),
         ("genhmr/metrics/functional.py", {"evaluate@base", "evaluate-tokenizer@t48"},
          {"transformer", "tokenizer", "lifter", "backbone"}),
+        ("genhmr/world/background.py", {"data@wild", "data@photo"},
+         {"tokenizer", "lifter", "transformer", "evaluate", "evaluate-tokenizer"}),
         ("genhmr/train/loop.py", {"backbone", "tokenizer@t48", "transformer@base"},
-         {"evaluate", "evaluate-tokenizer"}),
+         {"data", "evaluate", "evaluate-tokenizer"}),
         ("genhmr/train/transformer.py", {"transformer@layers-6"},
          {"tokenizer", "backbone", "lifter", "evaluate"}),
         ("bench/report/svg.py", {"report"}, {"transformer", "tokenizer", "evaluate", "tables"}),
@@ -164,7 +166,7 @@ def test_a_tokenizer_waits_for_motion_alone_and_the_backbone_for_no_data(checkou
     assert {"data@mocap", "data@yoga", "inputs-motion"} <= names
     assert not {"data@lab", "data@wild", "inputs-images"} & names
     names = set(dvc("dag", "--dot", "backbone").replace('"', " ").split())
-    assert "inputs-backbone" in names and not any(name.startswith("data@") for name in names)
+    assert "inputs-world" in names and not any(name.startswith("data@") for name in names)
 
 
 def test_after_all_edits_are_taken_back_nothing_runs(checkout, monkeypatch):
