@@ -19,7 +19,7 @@ from bench.claims import Cell, Ledger, comparisons, read_claims
 from bench.kept import attach_order, attach_verdicts, read_kept_claims
 from bench.keys import clip_of, sequence_of
 from bench.stage import whole_folder
-from bench.status import METRICS, NOT_RUN, seed_spreads, trained_alike
+from bench.status import JUDGES, METRICS, NOT_RUN, seed_spreads, trained_alike
 from bench.tidy import ROW_ONLY, Rerun, model_of, read_rerun, samples
 from bench.verdicts import Measured, Samples, combine, judge_reported, judge_rerun
 
@@ -185,9 +185,7 @@ def write_claims(
         order.to_csv(part / "ranking.csv", index=False)
         (part / "claims.tex").write_text(latex(verdicts, source))
     click.echo(f"{len(verdicts)} claims; {source}")
-    told = {"paper": "the paper's own tables", "open_run": "the committed open run",
-            "rerun": "the rerun"}  # fmt: skip
-    for side, what in told.items():
+    for side, what in JUDGES.items():
         if side not in verdicts:
             continue
         counts = verdicts[side].value_counts()

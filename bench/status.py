@@ -19,6 +19,9 @@ NOT_RUN = "not run"
 # What a summary compares, of the settings and baselines of an evaluation.
 METHODS = {"mean-pose": "mean pose", "lifted": "lifted keypoints", "default": "sampling",
            "headline": "+ refinement"}  # fmt: skip
+# Who judges a claim, by the column of the verdicts.
+JUDGES = {"paper": "the paper's own tables", "open_run": "the committed open run",
+          "rerun": "this rerun"}  # fmt: skip
 
 
 @dataclass(frozen=True)

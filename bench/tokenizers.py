@@ -40,6 +40,7 @@ def make_tokenizer(job: Json, data: Path, out: Path, scratch: Path) -> None:
             export_shipped(job["weights"], part / TOKENIZER_FILE, job["model"], "model")
         return
     device = pick_device(job["device"])
+    body = load_bodies(Path(job["bodies"])).neutral
     shards = [MotionShard(data / role / "train") for role in job["train_on"]]
     manifests = [data / role / "train" / "manifest.json" for role in job["train_on"]]
     with whole_folder(out) as part, scratch_folder(scratch, job, manifests) as folder:
@@ -49,7 +50,7 @@ def make_tokenizer(job: Json, data: Path, out: Path, scratch: Path) -> None:
             # A seed that was finished before an interruption ends at once, at its checkpoint.
             tokenizer, history = train_tokenizer(
                 [shard.poses for shard in shards],
-                load_bodies(Path(job["bodies"])).neutral,
+                body,
                 seed_folder(folder, index),
                 **job["model"],
                 **job["train"],

@@ -8,16 +8,15 @@ from matplotlib.axes import Axes
 
 from bench.report.html import VERDICTS, plots, row, table, td, text, th, verdict
 from bench.report.svg import COLOUR, Panel, draw
+from bench.status import JUDGES
 
 _LOOK = {"supported": ("good", "s"), "contradicted": ("bad", "X"), "undecided": ("open", "D"),
          "not run": ("muted", ".")}  # fmt: skip
-_SIDES = {"paper": "the paper's own tables", "open_run": "the committed open run",
-          "rerun": "this run"}  # fmt: skip
 
 
 def sides(claims: pd.DataFrame) -> dict[str, str]:
     """Who judged, in words, by the column of the verdicts."""
-    return {side: whose for side, whose in _SIDES.items() if side in claims}
+    return {side: whose for side, whose in JUDGES.items() if side in claims}
 
 
 def known(word: str) -> str:
@@ -72,7 +71,7 @@ def _crossed(claims: pd.DataFrame, side: str) -> Panel:
                 shade = 0.06 + 0.4 * count / most
                 axes.bar(x, 0.9, 0.9, y - 0.45, color=COLOUR["s1"], alpha=shade, lw=0)
                 axes.text(x, y, str(count), ha="center", va="center", fontsize=11)
-        axes.set(xlabel=f"by {_SIDES[side]}", ylabel="by the paper's own tables")
+        axes.set(xlabel=f"by {JUDGES[side]}", ylabel="by the paper's own tables")
         axes.set_xticks(range(len(across)), across)
         axes.set_yticks(range(len(down)), down, rotation=90, va="center")
         axes.set_ylim(len(down) - 0.5, -0.5)
@@ -80,7 +79,7 @@ def _crossed(claims: pd.DataFrame, side: str) -> Panel:
         axes.spines[:].set_visible(False)
 
     told = "; ".join(
-        f"{p} by the paper and {r} by {_SIDES[side]}: {n}" for (p, r), n in cells.items()
+        f"{p} by the paper and {r} by {JUDGES[side]}: {n}" for (p, r), n in cells.items()
     )
     return Panel("Verdicts crossed (number of claims)", "", draw(f"verdicts-{side}", paint),
                  f"Number of claims. {told}.")  # fmt: skip
@@ -103,7 +102,7 @@ def _marks(claims: pd.DataFrame, side: str) -> Panel:
 
     told = ", ".join(f"{n} {word}" for word, n in counts(claims, side).items())
     svg = draw(f"marks-{side}", paint, (3.9, 3.6))
-    return Panel(f"Every claim by {_SIDES[side]}", "", svg, f"One mark a claim: {told}.")
+    return Panel(f"Every claim by {JUDGES[side]}", "", svg, f"One mark a claim: {told}.")
 
 
 def _taus(ranking: pd.DataFrame) -> Panel:
