@@ -13,95 +13,23 @@ import torch
 from click.testing import CliRunner
 
 from bench.__main__ import cli
-from bench.backbone import backbone_config, make_backbone
 from bench.data import prepare
 from bench.evaluate import score_model
 from bench.evaluate_tokenizer import score_tokenizer
-from bench.inputs import GROUPS
-from bench.params import read_yaml
-from bench.plan import build_jobs, write_plan
-from bench.stage import spread
 from bench.tokenizers import make_tokenizer
-from genhmr.image.pretrained import VIT_H, backbone_from_weights
-from genhmr.image.vit import ViTBackbone
 from genhmr.train.checkpoint import GENHMR_FILE, load_weights
 from genhmr.train.model_files import load_genhmr, save_genhmr
 from genhmr.types import UserError
+from tests.bench.smoke_checkout import TRANSFORMERS, run_every_stage
 
 ROOT = Path(__file__).parents[2]
-ROLES = ("lab", "photo", "web", "synth", "wild", "extreme", "mocap", "yoga")
-TRANSFORMERS = ("base", "ablation", "tokens-48", "sd-itw-bl")
-
-
-def _small(variants):
-    """The smoke profile with two tokenizers, four settings and a handful of images."""
-    smoke = variants["profiles"]["smoke"]
-    smoke["images"] = {
-        "lab": {"train": 12, "test": 4},
-        "photo": {"train": 12},
-        "web": {"train": 8},
-        "synth": {"train": 8},
-        "wild": {"test": 4},
-        "extreme": {"test": 4},
-    }
-    smoke["clips"] = {"mocap": {"train": 4}, "yoga": {"train": 2, "val": 1}}
-    smoke["poses"] = {"mocap": {"train": 0, "test": 30}, "yoga": {"train": 0, "val": 20}}
-    smoke["backbone"] |= {"images": 24, "batch": 4, "steps": 2, "dim": 48, "depth": 1, "heads": 2}
-    smoke["tokenizer"] |= {"steps": 2, "batch": 8, "width": 32}
-    smoke["transformer"] |= {"steps": 2, "ablation_steps": 1, "batch": 4, "width": 32}
-    smoke["transformer"]["features"] = 16
-    smoke["evaluation"] = {"batch": 3, "timing": 1, "ablation_images": 2}
-    kept = ("base", "t48", "mixed-t48", "t384")
-    variants["tokenizers"] = {k: variants["tokenizers"][k] for k in kept}
-    kept = (*TRANSFORMERS, "layers-2")
-    variants["transformers"] = {k: variants["transformers"][k] for k in kept}
-    kept = ("default", "headline", "refinement", "cosine-1", "top-2")
-    settings = variants["evaluations"]["base"]["settings"]
-    variants["evaluations"]["base"]["settings"] = {k: settings[k] for k in kept}
-    variants["tables"] = {
-        "02": dict(variants["tables"]["02"], rows=variants["tables"]["02"]["rows"][:1]),
-        "03": variants["tables"]["03"],
-        "06": dict(variants["tables"]["06"], rows=variants["tables"]["06"]["rows"][:1]),
-        "07": dict(variants["tables"]["07"], rows=variants["tables"]["07"]["rows"][1:]),
-        "12": dict(variants["tables"]["12"], rows=variants["tables"]["12"]["rows"][1:2]),
-        "14": dict(variants["tables"]["14"], rows=variants["tables"]["14"]["rows"][:2]),
-        "16": dict(variants["tables"]["16"], rows=variants["tables"]["16"]["rows"][:2]),
-    }
-    return variants
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A checkout in which every stage has run; returns its folder."""
-    import yaml
-
     folder = tmp_path_factory.mktemp("checkout")
-    (folder / "datasets").mkdir()
-    (folder / "datasets" / "open").symlink_to(ROOT / "datasets" / "open")
-    for code in ("bench", "genhmr"):
-        (folder / code).symlink_to(ROOT / code)
-    params = read_yaml(ROOT / "params.yaml")
-    params["profile"], params["device"] = "smoke", "cpu"
-    (folder / "params.yaml").write_text(yaml.safe_dump(params))
-    variants = _small(read_yaml(ROOT / "variants.yaml"))
-    (folder / "variants.yaml").write_text(yaml.safe_dump(variants, sort_keys=False))
-    shutil.copy(ROOT / "dvc.yaml", folder)
-    here = os.getcwd()
-    os.chdir(folder)
-    try:
-        commands = [["plan"], *(["data", role] for role in ROLES), ["pretrain"]]
-        commands += [["inputs", group] for group in GROUPS]
-        for name in variants["tokenizers"]:
-            commands += [["train-tokenizer", name], ["evaluate-tokenizer", name]]
-        commands += [["train-lifter"]]
-        for name in variants["transformers"]:
-            commands += [["train-transformer", name], ["evaluate", name]]
-        commands += [["tables"], ["claims"], ["figures"], ["report"]]
-        for command in commands:
-            result = CliRunner().invoke(cli, command, catch_exceptions=False)
-            assert result.exit_code == 0, (command, result.output)
-    finally:
-        os.chdir(here)
+    run_every_stage(folder)
     return folder
 
 
@@ -389,68 +317,8 @@ def test_shipped_weights_of_other_sizes_are_refused(run, monkeypatch):
     assert not Path("build/x").exists()
 
 
-def test_a_published_backbone_is_imported(tmp_path):
-    """As profile paper does, on a small file with ViTPose's names."""
-    params, variants = read_yaml(ROOT / "params.yaml"), read_yaml(ROOT / "variants.yaml")
-    params["profile"] = "paper"
-    job = build_jobs(params, variants)["backbone/base.json"]
-    full = backbone_config(job)
-    assert full == VIT_H
-    job["image_size"] = [64, 48]
-    job["model"] |= {"dim": 32, "depth": 1, "heads": 2}
-    with pytest.raises(UserError, match="vitpose-h.pth does not exist"):
-        make_backbone(job | {"import": str(tmp_path / "vitpose-h.pth")}, tmp_path / "o", tmp_path)
-    assert not (tmp_path / "o").exists()
-    state = {
-        name.removeprefix("vit.").replace("norm.", "last_norm.", name.startswith("vit.norm.")): t
-        for name, t in ViTBackbone.from_config(backbone_config(job)).state_dict().items()
-    }
-    position = state["pos_embed"]
-    state["pos_embed"] = torch.cat([torch.zeros_like(position[:, :1]), position], 1)
-    torch.save(state, tmp_path / "small.pth")
-    make_backbone(job | {"import": str(tmp_path / "small.pth")}, tmp_path / "o", tmp_path)
-    tensors, config = load_weights(tmp_path / "o" / "backbone.safetensors")
-    imported = backbone_from_weights(tensors, config)
-    assert imported.config.patch_padding == 2 and imported.config.drop_path == 0.55
-    torch.testing.assert_close(
-        imported.vit.blocks[0].mlp.fc1.weight,
-        state["blocks.0.mlp.fc1.weight"],
-        rtol=1e-3,
-        atol=1e-4,
-    )
-
-
 def test_torchrun_starts_trainings_only(run, monkeypatch):
     monkeypatch.chdir(run)
     monkeypatch.setenv("WORLD_SIZE", "2")
     result = CliRunner().invoke(cli, ["tables"])
     assert result.exit_code == 2 and "without torchrun" in result.output
-
-
-def test_licensed_without_files_says_what_is_missing(tmp_path, monkeypatch):
-    params, variants = read_yaml(ROOT / "params.yaml"), read_yaml(ROOT / "variants.yaml")
-    params["data"]["source"] = "licensed"
-    monkeypatch.chdir(tmp_path)
-    job = build_jobs(params, variants)["data/wild.json"]
-    with pytest.raises(UserError, match="datasets/body"):
-        prepare(job, tmp_path / "out")
-    job["bodies"] = str(ROOT / "datasets/open/body")
-    with pytest.raises(UserError, match="datasets/raw/3dpw is missing.*3DPW"):
-        prepare(job, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
-def test_spread_takes_an_even_choice():
-    assert list(spread(range(10), 5)) == [0, 2, 4, 6, 8]
-    assert list(spread(range(3), 0)) == [0, 1, 2] == list(spread(range(3), 9))
-
-
-def test_plan_command_prints_what_will_run(tmp_path, monkeypatch):
-    for name in ("params.yaml", "variants.yaml"):
-        shutil.copy(ROOT / name, tmp_path)
-    monkeypatch.chdir(tmp_path)
-    result = CliRunner().invoke(cli, ["plan"])
-    assert result.exit_code == 0 and "8 data sets" in result.output and "min" in result.output
-    assert (tmp_path / "build" / "plan" / "tables.json").exists()
-    write_plan({"a.json": {}}, tmp_path / "build" / "plan")
-    assert not (tmp_path / "build" / "plan" / "tables.json").exists()

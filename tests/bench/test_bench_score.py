@@ -1,7 +1,5 @@
-"""The measuring instrument: predictions in, trusted numbers out, and nothing out of bad input."""
+"""What the command measures, against formulas of its own; any way to write the same bodies."""
 
-import json
-import re
 from pathlib import Path
 
 import numpy as np
@@ -12,70 +10,17 @@ from click.testing import CliRunner
 from scipy.linalg import orthogonal_procrustes
 
 from bench.__main__ import cli
-from bench.intervals import bootstrap
-from bench.keys import sequence_of, track_of
-from bench.matching import match_frames
-from bench.predictions import Predictions
-from bench.score import score
-from bench.score_report import compare, summarise
-from bench.stage import whole_folder
+from bench.keys import track_of
+from bench.score_report import summarise
 from bench.truth import read_truth
-from genhmr.body import SMPL, axis_angle_to_matrix, load_bodies
+from genhmr.body import SMPL, axis_angle_to_matrix
 from genhmr.body.joints import H36M_TO_14
 from genhmr.metrics import Evaluator, presets_for, protocol_for
 from genhmr.types import UserError
 from genhmr.world.generate import generate
+from tests.bench.prediction_files import measure, write
 
 ROOT = Path(__file__).parents[2]
-DATASET = "open-wild"
-
-
-@pytest.fixture(scope="module")
-def bodies():
-    return load_bodies(ROOT / "datasets" / "open" / "body")
-
-
-@pytest.fixture(scope="module")
-def checkout(tmp_path_factory, bodies):
-    """A folder with a small open-wild of several sequences where the command looks for it."""
-    folder = tmp_path_factory.mktemp("score")
-    (folder / "datasets").mkdir()
-    (folder / "datasets" / "open").symlink_to(ROOT / "datasets" / "open")
-    root = folder / "datasets" / "raw" / DATASET
-    motion = ROOT / "datasets" / "open" / "motion"
-    generate(DATASET, root, bodies, motion, {"test": 30}, 3, 64)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def truth(checkout, bodies):
-    return read_truth("3dpw", checkout / "datasets" / "raw" / DATASET, "test", bodies)
-
-
-@pytest.fixture
-def predictions(truth):
-    """Parameters that are off by a little, in the order of the ground truth."""
-    rng = np.random.default_rng(0)
-    pose = truth.pose + 0.1 * rng.standard_normal(truth.pose.shape)
-    return {
-        "key": np.array(truth.keys),
-        "pose": pose.astype(np.float32),
-        "betas": truth.betas.copy(),
-    }
-
-
-def write(path, columns):
-    if path.suffix == ".npz":
-        np.savez(path, **columns)
-    else:
-        listed = {k: v.tolist() if v.ndim > 1 else v for k, v in columns.items()}
-        pd.DataFrame(listed).to_parquet(path)
-    return path
-
-
-def measure(checkout, bodies, path, names=("genhmr",), **options):
-    root = checkout / "datasets" / "raw" / DATASET
-    return score(path, DATASET, names, root, bodies, **options)
 
 
 def test_the_numbers_are_those_of_the_evaluator(checkout, bodies, truth, predictions, tmp_path):
@@ -177,46 +122,6 @@ def test_every_way_to_write_the_same_bodies_gives_the_same_numbers(
     for name, columns in forms.items():
         frames = measure(checkout, bodies, write(tmp_path / name, columns)).frames
         pd.testing.assert_frame_equal(frames, reference, check_exact=False, atol=1e-2, rtol=0)
-
-
-def test_missing_and_unknown_frames_are_counted_and_told(
-    checkout, truth, predictions, tmp_path, monkeypatch
-):
-    monkeypatch.chdir(checkout)
-    columns = {name: values[2:] for name, values in predictions.items()}
-    columns["key"] = columns["key"].copy()
-    columns["key"][0] = "nowhere/00001/0"
-    path = write(tmp_path / "p.npz", columns)
-    result = CliRunner().invoke(
-        cli, ["score", str(path), "--dataset", DATASET, "--out", str(tmp_path / "out")]
-    )
-    assert result.exit_code == 0, result.output
-    assert "MISSING: 3 frames" in result.output and truth.keys[0] in result.output
-    assert "UNKNOWN: 1 predictions of p.npz fit no frame (nowhere/00001/0)" in result.output
-    assert f"{len(truth.keys) - 3} of {len(truth.keys)}" in result.output
-    about = json.loads((tmp_path / "out" / "about.json").read_text())
-    assert about["missing"]["genhmr"] == [*truth.keys[:3]] and about["unknown"]
-    summary = pd.read_csv(tmp_path / "out" / "summary.csv")
-    assert (summary["low"] <= summary["mean"]).all() and (summary["mean"] <= summary["high"]).all()
-
-
-def test_all_protocols_at_once_with_their_picture(
-    checkout, predictions, tmp_path, monkeypatch
-):
-    monkeypatch.chdir(checkout)
-    path = write(tmp_path / "p.npz", predictions)
-    out = tmp_path / "out"
-    result = CliRunner().invoke(
-        cli, ["score", str(path), "--dataset", DATASET, "--protocol", "all", "--out", str(out)]
-    )
-    assert result.exit_code == 0, result.output
-    summary = pd.read_csv(out / "summary.csv")
-    assert set(summary["protocol"]) == {
-        "genhmr", "spin", "hmr2", "tokenhmr", "pare", "fastmetro", "bedlam", "camerahmr", "wham",
-        "gvhmr", "vqhps", "mega",
-    }  # fmt: skip
-    assert summary[summary["metric"] == "mpjpe"]["mean"].round(3).nunique() >= 5
-    assert (out / "protocols.png").stat().st_size > 5000
 
 
 def test_joints_score_where_their_root_is_known(checkout, bodies, truth, predictions, tmp_path):
@@ -341,27 +246,6 @@ def test_of_hypotheses_the_most_keypoints_count(checkout, bodies, truth, predict
     assert (scores.frames["pck05"] == 1).all()
 
 
-def test_what_cannot_be_measured_is_said(
-    checkout, bodies, truth, predictions, tmp_path, monkeypatch
-):
-    monkeypatch.chdir(checkout)
-    path = write(tmp_path / "p.npz", predictions)
-    call = ["score", str(path), "--dataset", DATASET, "--out", str(tmp_path / "out")]
-    result = CliRunner().invoke(cli, [*call, "--also", "pck"])
-    assert result.exit_code == 2 and "p.npz has no 'keypoints_2d'" in result.output
-    crop_units = {**predictions, "keypoints_2d": np.full((len(truth.keys), 25, 2), 0.4)}
-    with pytest.raises(UserError, match="units of the crop"):
-        measure(checkout, bodies, write(tmp_path / "crop.npz", crop_units))
-    with pytest.raises(UserError, match=r"\(N, 25, 2\) in the order of BODY_25"):
-        wrong = {**predictions, "keypoints_2d": np.full((len(truth.keys), 17, 2), 9.0)}
-        measure(checkout, bodies, write(tmp_path / "coco.npz", wrong))
-    every_third = {name: values[::3] for name, values in predictions.items()}
-    write(path, every_third)
-    result = CliRunner().invoke(cli, [*call, "--also", "accel"])
-    assert result.exit_code == 0, result.output
-    assert "accel: nothing to measure, no three consecutive frames" in result.output
-
-
 @pytest.mark.parametrize(
     ("key", "track"),
     [
@@ -372,240 +256,3 @@ def test_what_cannot_be_measured_is_said(
 )
 def test_motion_is_measured_along_one_person_and_camera(key, track):
     assert track_of(key) == track
-
-
-def test_two_files_are_compared_in_pairs(checkout, bodies, predictions, tmp_path):
-    ours = measure(checkout, bodies, write(tmp_path / "a.npz", predictions))
-    rng = np.random.default_rng(7)
-    pose = predictions["pose"] + 0.1 * rng.standard_normal(predictions["pose"].shape)
-    worse = {name: values[3:] for name, values in {**predictions, "pose": pose}.items()}
-    theirs = measure(checkout, bodies, write(tmp_path / "b.npz", worse))
-    table = compare(ours, theirs).set_index("metric")
-    common = ours.frames.merge(theirs.frames, on="key")
-    gap = (common["mpjpe_x"] - common["mpjpe_y"]).mean()
-    assert table.loc["mpjpe", "mean"] == pytest.approx(gap)
-    assert table.loc["mpjpe", "n"] == len(predictions["key"]) - 3
-    assert table.loc["mpjpe", "high"] < 0
-    same = compare(ours, ours)
-    assert (same["mean"] == 0).all() and (same["low"] == 0).all()
-
-
-def _edit(name, change):
-    def edit(columns):
-        columns[name] = change(columns[name])
-    return edit  # fmt: skip
-
-
-def _nan(array):
-    array = array.copy()
-    array[4, 2] = np.nan
-    return array
-
-
-BAD = {
-    "no key": (lambda c: c.pop("key"), "neither 'key' nor 'imgname'"),
-    "no betas": (lambda c: c.pop("betas"), "has a pose and no 'betas'"),
-    "no body": (lambda c: c.pop("pose"), "must hold one of"),
-    "two bodies": (lambda c: c.update(vertices=np.zeros((1, 6890, 3))), "must hold one of"),
-    "wrong shape": (_edit("pose", lambda a: a[:, :20]), "axis-angle or rotation matrices of 24"),
-    "too few rows": (_edit("betas", lambda a: a[:5]), "rows are expected"),
-    "few betas": (_edit("betas", lambda a: a[:, :4]), r"\(N, 10\) is expected"),
-    "nan": (_edit("pose", _nan), "NaN or infinity in 1 rows, first in row 4"),
-    "duplicate": (_edit("key", lambda a: np.array([a[0], *a[:-1]])), "is predicted twice"),
-    "foreign": (_edit("key", lambda a: np.array([f"x/{i}/0" for i in range(len(a))])),
-                "no key is known to the ground truth"),
-    "text pose": (_edit("pose", lambda a: np.array(["a"] * len(a))), "does not hold numbers"),
-    "no rotation": (lambda c: c.update(pose=np.ones((len(c["key"]), 24, 3, 3))), "no rotations"),
-    "object keys": (_edit("key", lambda a: a.astype(object)), "save plain arrays"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_bad_input_is_one_sentence_and_writes_nothing(
-    checkout, predictions, tmp_path, monkeypatch, case
-):
-    monkeypatch.chdir(checkout)
-    edit, message = BAD[case]
-    columns = dict(predictions)
-    edit(columns)
-    path = tmp_path / "p.npz"
-    np.savez(path, **columns)
-    out = tmp_path / "out"
-    result = CliRunner().invoke(
-        cli, ["score", str(path), "--dataset", DATASET, "--out", str(out)]
-    )
-    assert result.exit_code == 2, result.output
-    assert len(result.output.strip().splitlines()) == 1 and "p.npz" in result.output
-    assert re.search(message, result.output), result.output
-    assert not list(tmp_path.glob("out*"))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--dataset", "coco"], "'coco' has no evaluation protocol"),
-        (["--dataset", DATASET, "--protocol", "gold"], "'gold' is not defined on open-wild"),
-        (["--dataset", DATASET, "--protocol", "emdb-official"], "is not defined on open-wild"),
-        (["--dataset", "open-lab"], "open-lab is missing: generate it with"),
-        (["--dataset", "3dpw"], "datasets/body"),
-        (["--dataset", "open-mocap"], "has no images to predict from"),
-    ],
-)
-def test_unknown_names_are_one_sentence(
-    checkout, predictions, tmp_path, monkeypatch, arguments, message
-):
-    monkeypatch.chdir(checkout)
-    path = write(tmp_path / "p.npz", predictions)
-    result = CliRunner().invoke(cli, ["score", str(path), *arguments])
-    assert result.exit_code == 2 and message in result.output
-    assert len(result.output.strip().splitlines()) == 1
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [(b"not a zip", "cannot be read"), (b"\x93NUMPY\x01\x00", "cannot be read"),
-     (None, "does not exist")],
-)
-def test_unreadable_files_are_one_sentence(checkout, bodies, tmp_path, content, message):
-    path = tmp_path / "p.npz"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(UserError, match=message):
-        measure(checkout, bodies, path)
-    with pytest.raises(UserError, match="neither .npz nor .parquet"):
-        measure(checkout, bodies, tmp_path / "p.csv")
-
-
-@pytest.mark.parametrize(("factor", "message"), [(1000, "millimetres"), (0.001, "write metres")])
-def test_other_units_are_noticed(checkout, bodies, predictions, tmp_path, factor, message):
-    matrices = axis_angle_to_matrix(torch.from_numpy(predictions["pose"]))
-    with torch.no_grad():
-        body = SMPL(bodies.neutral)(matrices, torch.from_numpy(predictions["betas"]))
-    columns = {"key": predictions["key"], "vertices": factor * body.vertices.numpy()}
-    with pytest.raises(UserError, match=message):
-        measure(checkout, bodies, write(tmp_path / "v.npz", columns))
-
-
-def test_an_image_of_several_people_asks_who_is_meant():
-    keys = ["walk/00001/0", "walk/00001/1", "walk/00002/0"]
-    images = ["imageFiles/walk/image_00001.jpg"] * 2 + ["imageFiles/walk/image_00002.jpg"]
-    names = np.array(["walk/image_00002.jpg", "x/imageFiles/walk/image_00001.jpg"])
-
-    def found(person):
-        return Predictions(Path("p.npz"), names, "imgname", person, None)
-
-    with pytest.raises(UserError, match="shows 2 people: add a column 'person'.*walk/00001/0"):
-        match_frames(found(None), keys, images)
-    match = match_frames(found(np.array([0, 1])), keys, images)
-    assert match.frames.tolist() == [1, 2] and match.rows.tolist() == [[1], [0]]
-    assert match.missing == ["walk/00001/0"]
-    match = match_frames(found(np.array([0, 5])), keys, images)
-    assert match.unknown == ["x/imageFiles/walk/image_00001.jpg person 5"]
-    # Person 0 of the first image was filtered out: a prediction of theirs must not score person 1.
-    match = match_frames(found(np.array([0, 0])), keys[1:], images[1:])
-    assert match.frames.tolist() == [1] and match.missing == ["walk/00001/1"]
-    assert match.unknown == ["x/imageFiles/walk/image_00001.jpg person 0"]
-
-
-def test_an_ambiguous_file_name_matches_nothing():
-    """EMDB calls every sequence's pictures images/00000.jpg: the last two parts do not tell."""
-    keys, images = ["a/0/0", "b/0/0"], ["P1/a/images/0.jpg", "P2/b/images/0.jpg"]
-    names = np.array(["P2\\b\\images\\0.jpg"])
-    match = match_frames(Predictions(Path("p"), names, "imgname", None, None), keys, images)
-    assert match.frames.tolist() == [1]
-    names = np.array(["images/0.jpg"])
-    with pytest.raises(UserError, match="no imgname is known"):
-        match_frames(Predictions(Path("p"), names, "imgname", None, None), keys, images)
-
-
-def test_a_result_replaces_nothing_but_a_result(
-    checkout, predictions, tmp_path, monkeypatch
-):
-    monkeypatch.chdir(checkout)
-    path = write(tmp_path / "p.npz", predictions)
-    precious = tmp_path / "thesis" / "chapter.txt"
-    precious.parent.mkdir()
-    precious.write_text("x")
-
-    def run(out):
-        return CliRunner().invoke(cli, ["score", str(path), "--dataset", DATASET, "--out", out])
-
-    for out in (str(precious.parent), str(precious), ".", "..", str(tmp_path)):
-        result = run(out)
-        assert result.exit_code == 2 and "is no result of score" in result.output, (out, result)
-    assert precious.read_text() == "x" and path.exists() and (checkout / "datasets").is_dir()
-    assert run(str(tmp_path / "new")).exit_code == 0
-    (tmp_path / "new" / "summary.csv").unlink()
-    assert run(str(tmp_path / "new")).exit_code == 0
-    assert (tmp_path / "new" / "summary.csv").exists()
-
-
-def test_outputs_never_replace_the_working_directory(tmp_path, monkeypatch):
-    (tmp_path / "a").mkdir()
-    monkeypatch.chdir(tmp_path / "a")
-    for out in (".", "..", "../../" + tmp_path.name):
-        with pytest.raises(ValueError, match="not a folder for outputs"):
-            with whole_folder(Path(out)):
-                raise AssertionError("the block must not run")
-    assert (tmp_path / "a").is_dir()
-
-
-def test_a_comparison_tells_of_both_files(checkout, predictions, tmp_path, monkeypatch):
-    monkeypatch.chdir(checkout)
-    ours = write(tmp_path / "a.npz", predictions)
-    count = len(predictions["key"])
-    two = {k: np.concatenate([v, v]) for k, v in predictions.items()}
-    two["sample"] = np.repeat([0, 1], count)
-    keep = np.tile(np.arange(count) > 0, 2)
-    theirs = write(tmp_path / "b.npz", {k: v[keep] for k, v in two.items()})
-    result = CliRunner().invoke(
-        cli, ["score", str(ours), "--dataset", DATASET, "--against", str(theirs), "--out",
-              str(tmp_path / "out")],
-    )  # fmt: skip
-    assert result.exit_code == 0, result.output
-    assert "MISSING: 1 frames have no prediction in b.npz" in result.output
-    assert "NOT ALIKE: best of 1 beside best of 2" in result.output
-    about = json.loads((tmp_path / "out" / "about.json").read_text())
-    assert about["against"]["hypotheses"] == 2
-    assert about["against"]["missing"]["genhmr"] == [predictions["key"][0]]
-
-
-@pytest.mark.parametrize(
-    ("key", "sequence"),
-    [
-        ("downtown_walk_00/00017/0", "downtown_walk_00"),
-        ("P1_14_outdoor_climb/00017/0", "P1_14_outdoor_climb"),
-        ("images/S9_Walking 1.60457274_000123.jpg/17", "S9_Walking 1"),
-    ],
-)
-def test_frames_of_one_video_are_one_sequence(key, sequence):
-    assert sequence_of(key) == sequence
-
-
-def test_intervals_are_of_sequences_and_repeat():
-    """Twenty sequences of fifty equal frames: the interval is that of twenty numbers."""
-    rng = np.random.default_rng(0)
-    level = rng.normal(100, 10, 20)
-    values, names = np.repeat(level, 50), np.repeat(np.arange(20), 50)
-    found = bootstrap(values, names, seed=1)
-    assert found == bootstrap(values, names, seed=1) and found.unit == "sequences"
-    assert found.mean == pytest.approx(level.mean())
-    half = 1.96 * level.std() / np.sqrt(20)
-    assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.15)
-    order = rng.permutation(1000)
-    assert bootstrap(values[order], names[order], seed=1).low == pytest.approx(found.low)
-    # A long sequence weighs by its frames, or counts once.
-    values, names = np.array([0.0, 0.0, 0.0, 8.0]), np.array(["a", "a", "a", "b"])
-    assert bootstrap(values, names).mean == 2.0
-    assert bootstrap(values, names, aggregate="sequences").mean == 4.0
-    assert bootstrap(values, names).unit == "frames"
-    assert np.isnan(bootstrap(values[:1], names[:1]).low)
-
-
-def test_summary_has_a_line_for_each_number(checkout, bodies, predictions, tmp_path):
-    scores = measure(checkout, bodies, write(tmp_path / "p.npz", predictions), ("spin", "wham"))
-    summary = summarise(scores)
-    assert len(summary) == 6 and (summary["n"] == len(predictions["key"])).all()
-    own = scores.frames[scores.frames["protocol"] == "wham"]["mpjpe"]
-    line = summary[(summary["protocol"] == "wham") & (summary["metric"] == "mpjpe")]
-    assert line["mean"].item() == pytest.approx(own.mean())

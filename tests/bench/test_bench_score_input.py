@@ -1,0 +1,188 @@
+"""Predictions that are missing, unknown, ambiguous, damaged or in other units: told, not scored."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from click.testing import CliRunner
+
+from bench.__main__ import cli
+from bench.matching import match_frames
+from bench.predictions import Predictions
+from genhmr.body import SMPL, axis_angle_to_matrix
+from genhmr.types import UserError
+from tests.bench.prediction_files import DATASET, measure, write
+
+
+def test_missing_and_unknown_frames_are_counted_and_told(
+    checkout, truth, predictions, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(checkout)
+    columns = {name: values[2:] for name, values in predictions.items()}
+    columns["key"] = columns["key"].copy()
+    columns["key"][0] = "nowhere/00001/0"
+    path = write(tmp_path / "p.npz", columns)
+    result = CliRunner().invoke(
+        cli, ["score", str(path), "--dataset", DATASET, "--out", str(tmp_path / "out")]
+    )
+    assert result.exit_code == 0, result.output
+    assert "MISSING: 3 frames" in result.output and truth.keys[0] in result.output
+    assert "UNKNOWN: 1 predictions of p.npz fit no frame (nowhere/00001/0)" in result.output
+    assert f"{len(truth.keys) - 3} of {len(truth.keys)}" in result.output
+    about = json.loads((tmp_path / "out" / "about.json").read_text())
+    assert about["missing"]["genhmr"] == [*truth.keys[:3]] and about["unknown"]
+    summary = pd.read_csv(tmp_path / "out" / "summary.csv")
+    assert (summary["low"] <= summary["mean"]).all() and (summary["mean"] <= summary["high"]).all()
+
+
+def test_what_cannot_be_measured_is_said(
+    checkout, bodies, truth, predictions, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(checkout)
+    path = write(tmp_path / "p.npz", predictions)
+    call = ["score", str(path), "--dataset", DATASET, "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(cli, [*call, "--also", "pck"])
+    assert result.exit_code == 2 and "p.npz has no 'keypoints_2d'" in result.output
+    crop_units = {**predictions, "keypoints_2d": np.full((len(truth.keys), 25, 2), 0.4)}
+    with pytest.raises(UserError, match="units of the crop"):
+        measure(checkout, bodies, write(tmp_path / "crop.npz", crop_units))
+    with pytest.raises(UserError, match=r"\(N, 25, 2\) in the order of BODY_25"):
+        wrong = {**predictions, "keypoints_2d": np.full((len(truth.keys), 17, 2), 9.0)}
+        measure(checkout, bodies, write(tmp_path / "coco.npz", wrong))
+    every_third = {name: values[::3] for name, values in predictions.items()}
+    write(path, every_third)
+    result = CliRunner().invoke(cli, [*call, "--also", "accel"])
+    assert result.exit_code == 0, result.output
+    assert "accel: nothing to measure, no three consecutive frames" in result.output
+
+
+def _edit(name, change):
+    def edit(columns):
+        columns[name] = change(columns[name])
+    return edit  # fmt: skip
+
+
+def _nan(array):
+    array = array.copy()
+    array[4, 2] = np.nan
+    return array
+
+
+BAD = {
+    "no key": (lambda c: c.pop("key"), "neither 'key' nor 'imgname'"),
+    "no betas": (lambda c: c.pop("betas"), "has a pose and no 'betas'"),
+    "no body": (lambda c: c.pop("pose"), "must hold one of"),
+    "two bodies": (lambda c: c.update(vertices=np.zeros((1, 6890, 3))), "must hold one of"),
+    "wrong shape": (_edit("pose", lambda a: a[:, :20]), "axis-angle or rotation matrices of 24"),
+    "too few rows": (_edit("betas", lambda a: a[:5]), "rows are expected"),
+    "few betas": (_edit("betas", lambda a: a[:, :4]), r"\(N, 10\) is expected"),
+    "nan": (_edit("pose", _nan), "NaN or infinity in 1 rows, first in row 4"),
+    "duplicate": (_edit("key", lambda a: np.array([a[0], *a[:-1]])), "is predicted twice"),
+    "foreign": (_edit("key", lambda a: np.array([f"x/{i}/0" for i in range(len(a))])),
+                "no key is known to the ground truth"),
+    "text pose": (_edit("pose", lambda a: np.array(["a"] * len(a))), "does not hold numbers"),
+    "no rotation": (lambda c: c.update(pose=np.ones((len(c["key"]), 24, 3, 3))), "no rotations"),
+    "object keys": (_edit("key", lambda a: a.astype(object)), "save plain arrays"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_sentence_and_writes_nothing(
+    checkout, predictions, tmp_path, monkeypatch, case
+):
+    monkeypatch.chdir(checkout)
+    edit, message = BAD[case]
+    columns = dict(predictions)
+    edit(columns)
+    path = tmp_path / "p.npz"
+    np.savez(path, **columns)
+    out = tmp_path / "out"
+    result = CliRunner().invoke(
+        cli, ["score", str(path), "--dataset", DATASET, "--out", str(out)]
+    )
+    assert result.exit_code == 2, result.output
+    assert len(result.output.strip().splitlines()) == 1 and "p.npz" in result.output
+    assert re.search(message, result.output), result.output
+    assert not list(tmp_path.glob("out*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--dataset", "coco"], "'coco' has no evaluation protocol"),
+        (["--dataset", DATASET, "--protocol", "gold"], "'gold' is not defined on open-wild"),
+        (["--dataset", DATASET, "--protocol", "emdb-official"], "is not defined on open-wild"),
+        (["--dataset", "open-lab"], "open-lab is missing: generate it with"),
+        (["--dataset", "3dpw"], "datasets/body"),
+        (["--dataset", "open-mocap"], "has no images to predict from"),
+    ],
+)
+def test_unknown_names_are_one_sentence(
+    checkout, predictions, tmp_path, monkeypatch, arguments, message
+):
+    monkeypatch.chdir(checkout)
+    path = write(tmp_path / "p.npz", predictions)
+    result = CliRunner().invoke(cli, ["score", str(path), *arguments])
+    assert result.exit_code == 2 and message in result.output
+    assert len(result.output.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"not a zip", "cannot be read"), (b"\x93NUMPY\x01\x00", "cannot be read"),
+     (None, "does not exist")],
+)
+def test_unreadable_files_are_one_sentence(checkout, bodies, tmp_path, content, message):
+    path = tmp_path / "p.npz"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        measure(checkout, bodies, path)
+    with pytest.raises(UserError, match="neither .npz nor .parquet"):
+        measure(checkout, bodies, tmp_path / "p.csv")
+
+
+@pytest.mark.parametrize(("factor", "message"), [(1000, "millimetres"), (0.001, "write metres")])
+def test_other_units_are_noticed(checkout, bodies, predictions, tmp_path, factor, message):
+    matrices = axis_angle_to_matrix(torch.from_numpy(predictions["pose"]))
+    with torch.no_grad():
+        body = SMPL(bodies.neutral)(matrices, torch.from_numpy(predictions["betas"]))
+    columns = {"key": predictions["key"], "vertices": factor * body.vertices.numpy()}
+    with pytest.raises(UserError, match=message):
+        measure(checkout, bodies, write(tmp_path / "v.npz", columns))
+
+
+def test_an_image_of_several_people_asks_who_is_meant():
+    keys = ["walk/00001/0", "walk/00001/1", "walk/00002/0"]
+    images = ["imageFiles/walk/image_00001.jpg"] * 2 + ["imageFiles/walk/image_00002.jpg"]
+    names = np.array(["walk/image_00002.jpg", "x/imageFiles/walk/image_00001.jpg"])
+
+    def found(person):
+        return Predictions(Path("p.npz"), names, "imgname", person, None)
+
+    with pytest.raises(UserError, match="shows 2 people: add a column 'person'.*walk/00001/0"):
+        match_frames(found(None), keys, images)
+    match = match_frames(found(np.array([0, 1])), keys, images)
+    assert match.frames.tolist() == [1, 2] and match.rows.tolist() == [[1], [0]]
+    assert match.missing == ["walk/00001/0"]
+    match = match_frames(found(np.array([0, 5])), keys, images)
+    assert match.unknown == ["x/imageFiles/walk/image_00001.jpg person 5"]
+    # Person 0 of the first image was filtered out: a prediction of theirs must not score person 1.
+    match = match_frames(found(np.array([0, 0])), keys[1:], images[1:])
+    assert match.frames.tolist() == [1] and match.missing == ["walk/00001/1"]
+    assert match.unknown == ["x/imageFiles/walk/image_00001.jpg person 0"]
+
+
+def test_an_ambiguous_file_name_matches_nothing():
+    """EMDB calls every sequence's pictures images/00000.jpg: the last two parts do not tell."""
+    keys, images = ["a/0/0", "b/0/0"], ["P1/a/images/0.jpg", "P2/b/images/0.jpg"]
+    names = np.array(["P2\\b\\images\\0.jpg"])
+    match = match_frames(Predictions(Path("p"), names, "imgname", None, None), keys, images)
+    assert match.frames.tolist() == [1]
+    names = np.array(["images/0.jpg"])
+    with pytest.raises(UserError, match="no imgname is known"):
+        match_frames(Predictions(Path("p"), names, "imgname", None, None), keys, images)

@@ -1,0 +1,91 @@
+"""When a rerun counts as reproduced: the reasons against, the spread of seeds, the intervals."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bench.status import Mean, judge, mean_of, seed_spreads, trained_alike
+
+
+def test_status_names_every_reason(job):
+    licensed = job | {"source": "licensed", "profile": "paper", "shipped": [], "short": []}
+    one = licensed | {"scale": {"tokens": 1, "codes": 1, "code_dim": 1}}
+    ran, model = Mean(50.0, 49.0, 51.0, 5, 1), "transformer/base"
+    assert judge(one, model, Mean(), 50.0, 0.4) == "not run"
+    assert judge(one, model, ran, 50.0, None) == (
+        "not comparable: no spread over seeds was measured"
+    )
+    mini = licensed | {"shipped": ["transformer/base"]}
+    text = judge(mini, model, ran, 50.0, 0.4)
+    assert text == "not comparable: weights of the open world, sizes scaled down"
+    assert "open world, sizes scaled down" in judge(job, model, ran, 50.0, 0.4)
+    assert "an image diverged" in judge(one, model, Mean(n=5), 50.0, 0.4)
+    turned = one | {"turned": ["ugs.iters=20"]}
+    assert judge(turned, model, ran, 50.0, 0.4) == "not comparable: ugs.iters=20"
+    assert judge(turned, "tokenizer/base", ran, 50.0, 0.4) == "reproduced"
+    text = judge(one, model, ran, 50.0, 0.4, refined=True)
+    assert text == "not comparable: 2D detections simulated from the ground truth"
+    assert judge(one | {"detections": "openpose"}, model, ran, 50.0, 0.4, True) == "reproduced"
+
+
+def test_reproduced_is_what_seeds_and_rounding_explain(job):
+    licensed = job | {"source": "licensed", "profile": "paper", "shipped": [], "short": []}
+    one = licensed | {"scale": {"tokens": 1, "codes": 1, "code_dim": 1}}
+    for rerun, status in ((50.44, "reproduced"), (49.56, "reproduced"), (50.46, "off"), (9, "off")):
+        assert judge(one, "transformer/base", Mean(rerun, n=5), 50.0, 0.4) == status
+
+
+def test_the_spread_of_seeds_is_a_prediction_interval():
+    """Three trainings of means 50, 51, 52: t(2) = 4.303, s = 1, times sqrt(4 / 3)."""
+    frame = pd.DataFrame(
+        [("default", 0, "wild", seed, f"v/{i:05d}/0", 50.0 + seed + i - 1.5, 1.0, 2.0)
+         for seed in range(3) for i in range(4)],
+        columns=["setting", "step", "role", "seed", "key", "mpjpe", "pa_mpjpe", "mve"],
+    )  # fmt: skip
+    spreads = seed_spreads(frame)
+    assert spreads["wild", "mpjpe"] == pytest.approx(4.3027 * np.sqrt(4 / 3), rel=1e-4)
+    assert spreads["wild", "mve"] == 0
+    assert seed_spreads(frame, pairs=True)["wild", "mpjpe"] == pytest.approx(
+        4.3027 * np.sqrt(2), rel=1e-4
+    )
+    assert seed_spreads(frame[frame["seed"] == 0]) == {} == seed_spreads(None)
+    assert seed_spreads(frame.drop(columns="setting")) == spreads  # a tokenizer has no settings
+
+
+def test_chance_is_measured_on_trainings_of_equal_length(job):
+    def frame(seeds):
+        return pd.DataFrame({"seed": range(seeds), "setting": "default"})
+
+    images = {"base": frame(3), "ablation": frame(1), "layers-2": frame(1)}
+    for model in ("transformer/base", "transformer/layers-2"):
+        assert trained_alike(images, {}, model) is images["base"], "there is no better one"
+    images["ablation"] = frame(3)
+    assert trained_alike(images, {}, "transformer/layers-2") is images["ablation"]
+    assert trained_alike(images, {}, "transformer/ablation") is images["ablation"]
+    assert trained_alike(images, {}, "transformer/base") is images["base"]
+    assert trained_alike({}, {}, "transformer/base") is None
+    several = pd.DataFrame({"key": range(4), "seed": [0, 0, 1, 1]})
+    poses = {"t48": pd.DataFrame({"key": range(4)}), "c2048x256": several}
+    assert trained_alike(images, poses, "tokenizer/t48") is several
+    assert trained_alike(images, {"t48": poses["t48"]}, "tokenizer/t48") is None
+
+
+def test_several_seeds_widen_the_interval():
+    """Images that all agree: over one training there is nothing to draw, over three there is."""
+    rows = [(seed, f"v{i}/00000/0", 50.0 + 2 * seed) for seed in range(3) for i in range(8)]
+    frame = pd.DataFrame(rows, columns=["seed", "key", "mpjpe"])
+    one = mean_of(frame[frame["seed"] == 1], "mpjpe")
+    assert (one.rerun, one.low, one.high, one.n, one.seeds) == (52.0, 52.0, 52.0, 8, 1)
+    three = mean_of(frame, "mpjpe")
+    assert three.rerun == 52.0 and (three.n, three.seeds) == (8, 3)
+    # The mean of three draws of {-2, 0, 2} has the standard deviation sqrt(8 / 9).
+    assert three.low == pytest.approx(52 - 2, abs=0.1) and three.high == pytest.approx(54, abs=0.1)
+
+
+def test_images_are_drawn_by_video_and_poses_by_clip():
+    """Frames of a video are near copies: as if they were clips, the interval would be too small."""
+    rows = [(f"v{i % 8}/{i:05d}/0", 50.0 + 2 * (i % 8)) for i in range(64)]
+    poses = pd.DataFrame(rows, columns=["key", "mpjpe"])
+    by_clip, by_video = mean_of(poses, "mpjpe"), mean_of(poses.assign(setting="default"), "mpjpe")
+    assert by_video.rerun == by_clip.rerun == 57
+    assert by_video.high - by_video.low > 2 * (by_clip.high - by_clip.low)
