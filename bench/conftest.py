@@ -1,7 +1,8 @@
 """Ends a benchmark run with one table: path, ours, peer, ratio, goal.
 
 A benchmark stores ``path``, ``peer``, ``ratio`` and ``goal`` in ``benchmark.extra_info``; the
-ratio is the peer's median time over ours, both timed in turn in one process.
+ratio is the peer's median time over ours, both timed in turn in one process. Where there is no
+peer (`test_world.py`, `test_score.py`) a goal stands in its place.
 """
 
 from __future__ import annotations

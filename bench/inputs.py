@@ -6,8 +6,8 @@ shards it is given (which hold those of the shards). One file instead of twenty 
 stage, because DVC parses and writes its whole lock file after each stage: with 120 stages that took
 longer than most of them. It is also finer: data and code that a job does not use do not rerun it.
 
-There are three such stages: the data and the backbone wait for the plan alone, tokenizers for
-motion.
+There are three such stages: `world` needs the plan alone, `motion` the motion sets, `images` the
+image sets.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ MODULES = {
     "evaluate-tokenizer": "bench.evaluate_tokenizer",
     "evaluate": "bench.evaluate",
 }
-# What each stage notes, and waits for the data of.
+# The kinds of job that each stage notes.
 GROUPS = {
     "world": ("data", "backbone"),
     "motion": ("lifter", "tokenizer", "evaluate-tokenizer"),
@@ -76,10 +76,10 @@ def needs_of(kind: str, name: str, jobs: dict[str, Json], root: Path) -> Needs:
     if "skip" in job:
         return Needs((), (), ())
     bodies = job.get("bodies", "datasets/open/body")  # the backbone's pictures show the open body
-    made_here = job.get("source") == "open" or (
+    shows_motion = job.get("source") == "open" or (
         kind == "backbone" and not job["weights"] and not job["import"]
     )
-    files = [bodies, job.get("weights"), job.get("import"), MOTION if made_here else None]
+    files = [bodies, job.get("weights"), job.get("import"), MOTION if shows_motion else None]
     if job.get("detections") == "openpose":
         files += [f"{dataset['raw']}/openpose" for dataset in job["sets"].values()]
     trained_on = () if job.get("weights") else job.get("train_on", ())

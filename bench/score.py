@@ -257,9 +257,9 @@ def score(
 def _tables(
     errors: dict[str, dict[str, np.ndarray]], keys: list[str]
 ) -> Iterator[pd.DataFrame]:
-    """One line a frame of every protocol, whose errors are given up for it.
+    """One line a frame, protocol by protocol; empties ``errors`` as it goes.
 
-    Names are kept as numbers: as words, under all protocols, they take more than the bodies.
+    Names are categorical: as strings, under all protocols, they take more memory than the bodies.
     """
     key = pd.Categorical(keys)
     sequence = pd.Categorical([sequence_of(key) for key in keys])

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pandas.api.types import union_categoricals
 
 from bench.intervals import bootstrap
 from bench.score import METRICS, NAMES, Scores, choose_protocols, score
@@ -42,7 +43,12 @@ def compare(ours: Scores, theirs: Scores, seed: int = 0) -> pd.DataFrame:
     Raises:
         UserError: no common frame or protocol.
     """
-    both = ours.frames.merge(theirs.frames, on=list(NAMES))
+    sides = [ours.frames.copy(deep=False), theirs.frames.copy(deep=False)]
+    for name in NAMES:  # the same categories, or pandas compares, and stores, words
+        categories = union_categoricals([side[name] for side in sides]).categories
+        for side in sides:
+            side[name] = side[name].cat.set_categories(categories)
+    both = sides[0].merge(sides[1], on=list(NAMES))
     if both.empty:
         raise UserError("the two files have no frame in common under a common protocol.")
     gaps = {metric: both[f"{metric}_x"] - both[f"{metric}_y"] for metric in ours.metrics}
@@ -142,7 +148,7 @@ def _about(path: Path, scores: Scores) -> dict[str, Any]:
 
 def _tell_gaps(path: Path, scores: Scores) -> None:
     """Frames without a prediction, and predictions without a frame."""
-    for keys in {tuple(keys) for keys in scores.missing.values() if keys}:
+    for keys in dict.fromkeys(tuple(keys) for keys in scores.missing.values() if keys):
         click.echo(
             f"MISSING: {len(keys)} frames have no prediction in {path.name} ({_some(list(keys))})"
         )
@@ -159,7 +165,7 @@ def _some(names: list[str]) -> str:
 
 
 def _write_frames(frames: pd.DataFrame, path: Path) -> None:
-    """Words in words, one row group a protocol: that much of them is in memory at a time."""
+    """Names as strings; one row group a protocol, so that no other's strings are in memory."""
     words = dict.fromkeys(NAMES, str)
     schema = pa.Schema.from_pandas(frames[:1].astype(words), preserve_index=False)
     with pq.ParquetWriter(path, schema) as file:

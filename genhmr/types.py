@@ -17,7 +17,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # who plans, prints or leaves a note needs these types and not their libraries
+if TYPE_CHECKING:  # who plans or prints needs these types and not their libraries
     import numpy as np
     import torch
     from torch import Tensor

@@ -124,12 +124,12 @@ def _taus(ranking: pd.DataFrame) -> Panel:
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.grid(axis="y")
 
-    title = "Order of a table's rows, paper beside this run (one dot a column)"
+    title = "Order of a table's rows, paper beside this rerun (one dot a column)"
     told = "Kendall's tau."
     if own := _ends(ranking, "tau"):
         told += f" {own}."
     if beside:
-        title = "Order of a table's rows beside the paper's: this run (dots), open run (triangles)"
+        title = "Order of rows beside the paper's: this rerun (dots), open run (triangles)"
         if other := _ends(ranking, "open_tau"):
             told += f" Of the committed open run: {other}."
     height = max(1.6, 0.25 * len(rows) + 1)

@@ -39,9 +39,9 @@ class BodyModelData:
     Attributes:
         v_template: (V, 3) float64 metres, the rest mesh.
         shapedirs: (V, 3, 10) float64 metres per unit of beta.
-        blend: (217, 3, V) float32, the rows of shapedirs and then, metres per entry of R - I, those
-            of posedirs: by far the largest, so it is kept as :class:`genhmr.body.SMPL` multiplies
-            with it, and shared with that layer.
+        blend_shapes: (217, 3, V) float32, read only: shapedirs, then posedirs (metres per entry of
+            R - I), each with its last axis first. By far the largest constant, so it is stored
+            once, as :class:`genhmr.body.SMPL` multiplies with it, and that layer shares its memory.
         weights: (V, 24) float64 skinning weights, rows sum to 1.
         J_regressor: (24, V) float64, rest vertices to rest joints.
         faces: (F, 3) int64.
@@ -51,26 +51,32 @@ class BodyModelData:
 
     v_template: np.ndarray
     shapedirs: np.ndarray
-    blend: np.ndarray
+    blend_shapes: np.ndarray
     weights: np.ndarray
     J_regressor: np.ndarray
     faces: np.ndarray
     parents: np.ndarray
     source: str
 
+    def __post_init__(self) -> None:
+        # The mesh is made from the one and the joints from the other.
+        same = np.float32(self.shapedirs).transpose(2, 1, 0)
+        if not np.array_equal(self.blend_shapes[:NUM_BETAS], same):
+            raise ValueError("blend_shapes do not begin with shapedirs: see stack_blend_shapes")
+
     @property
     def posedirs(self) -> np.ndarray:
-        """(V, 3, 207) float32, a view of ``blend``."""
-        return self.blend[NUM_BETAS:].transpose(2, 1, 0)
+        """(V, 3, 207) float32, a view of ``blend_shapes``."""
+        return self.blend_shapes[NUM_BETAS:].transpose(2, 1, 0)
 
 
-def blend_rows(shapedirs: np.ndarray, posedirs: np.ndarray) -> np.ndarray:
-    """``BodyModelData.blend`` of (V, 3, 10) and (V, 3, P): (10 + P, 3, V) float32."""
+def stack_blend_shapes(shapedirs: np.ndarray, posedirs: np.ndarray) -> np.ndarray:
+    """``BodyModelData.blend_shapes`` of (V, 3, 10) and (V, 3, P): (10 + P, 3, V) float32."""
     parts = (shapedirs, posedirs)
-    blend = np.empty((sum(part.shape[2] for part in parts), *shapedirs.shape[1::-1]), np.float32)
+    stack = np.empty((sum(part.shape[2] for part in parts), 3, len(shapedirs)), np.float32)
     for axis in range(3):  # one plane at a time: a copy of the whole would double its memory
-        np.concatenate([part[:, axis].T for part in parts], out=blend[:, axis], casting="same_kind")
-    return blend
+        np.concatenate([part[:, axis].T for part in parts], out=stack[:, axis], casting="same_kind")
+    return stack
 
 
 @dataclass(frozen=True)
@@ -135,8 +141,13 @@ def load_body_model(path: Path) -> BodyModelData:
     faces = as_int64(path, "f", arrays["f"])
     parents = _root_to_minus_one(as_int64(path, "parents", parents))
     _check_body(path, {**constants, "posedirs": posedirs, "parents": parents}, faces)
-    blend = blend_rows(constants["shapedirs"], posedirs)
-    return BodyModelData(**constants, blend=blend, faces=faces, parents=parents, source=str(path))
+    return BodyModelData(
+        **constants,
+        blend_shapes=stack_blend_shapes(constants["shapedirs"], posedirs),
+        faces=faces,
+        parents=parents,
+        source=str(path),
+    )
 
 
 def load_bodies(folder: Path) -> Bodies:

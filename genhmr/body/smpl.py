@@ -60,7 +60,7 @@ class SMPL(Kinematics):
         # x, y and z planes one after the other: the skinning then works on long rows. The rows of
         # the blend shapes are the body's own memory, by far the largest constant of an evaluation.
         self.constant("blend_bias", torch.from_numpy(data.v_template.T.flatten()).to(dtype))
-        blend = torch.from_numpy(data.blend).to(dtype)
+        blend = torch.from_numpy(data.blend_shapes).to(dtype)
         if dtype == torch.float64:  # a copy; betas at the precision that was asked for
             blend[:NUM_BETAS] = torch.from_numpy(data.shapedirs.transpose(2, 1, 0))
         self.constant("blend_map", blend.flatten(1))

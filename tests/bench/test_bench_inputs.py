@@ -136,7 +136,7 @@ def test_without_a_plan_the_old_inputs_stay(tmp_path):
     kept.parent.mkdir(parents=True)
     kept.write_text("{}")
     with pytest.raises(UserError, match="plan is missing: run `python -m bench plan` first"):
-        write_inputs("backbone", tmp_path / "plan", tmp_path / "data", tmp_path / "inputs", ROOT)
+        write_inputs("world", tmp_path / "plan", tmp_path / "data", tmp_path / "inputs", ROOT)
     assert kept.read_text() == "{}"
 
 

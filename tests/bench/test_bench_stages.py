@@ -1,6 +1,8 @@
 """Stages and their parts without the whole street: no run of the pipeline is needed."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -79,3 +81,17 @@ def test_plan_command_prints_what_will_run(tmp_path, monkeypatch):
     assert (tmp_path / "build" / "plan" / "tables.json").exists()
     write_plan({"a.json": {}}, tmp_path / "build" / "plan")
     assert not (tmp_path / "build" / "plan" / "tables.json").exists()
+
+
+@pytest.mark.parametrize("watched", [False, True])
+def test_a_command_leaves_its_exit_code_and_a_profiler_its_profile(tmp_path, watched):
+    profile = tmp_path / "profile"
+    by = ["-m", "cProfile", "-o", str(profile)] if watched else []
+    for arguments, code in ((["--help"], 0), (["no-such-command"], 2)):
+        profile.unlink(missing_ok=True)
+        done = subprocess.run(
+            [sys.executable, *by, "-m", "bench", *arguments], cwd=ROOT, capture_output=True
+        )
+        # cProfile writes its file, and then ends as if all were well, whatever the command said.
+        assert done.returncode == (0 if watched and profile.stat().st_size else code)
+        assert done.stdout if code == 0 else b"No such command" in done.stderr

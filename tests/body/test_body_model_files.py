@@ -54,6 +54,14 @@ def test_shipped_bodies_are_complete(bodies):
         bodies.get("m")
 
 
+def test_a_layer_shares_the_blend_shapes_of_its_body_and_they_must_be_its_own(bodies):
+    body = bodies.neutral
+    assert np.shares_memory(SMPL(body).blend_map.numpy(), body.posedirs)
+    assert not np.shares_memory(SMPL(body, torch.float64).blend_map.numpy(), body.posedirs)
+    with pytest.raises(ValueError, match="begin with shapedirs"):
+        dataclasses.replace(body, shapedirs=2 * body.shapedirs)
+
+
 def test_smplx_style_npz_is_read(bodies, tmp_path):
     path = tmp_path / "SMPL_NEUTRAL.npz"
     wide = np.concatenate([bodies.neutral.shapedirs, np.ones((6890, 3, 5))], axis=-1)
@@ -223,7 +231,7 @@ def test_incomplete_open_folders_are_refused(bodies, tmp_path):
 def test_interrupted_export_leaves_the_old_file(bodies, tmp_path):
     path = tmp_path / "SMPL_NEUTRAL.pkl"
     path.write_bytes(b"old")
-    broken = dataclasses.replace(bodies.neutral, shapedirs=lambda: None)  # cannot be pickled
+    broken = dataclasses.replace(bodies.neutral, weights=lambda: None)  # cannot be pickled
     with pytest.raises(Exception, match="pickle"):
         export_smpl_pickle(broken, path)
     assert path.read_bytes() == b"old"

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from genhmr.body.model_files import BodyModelData, blend_rows
+from genhmr.body.model_files import BodyModelData, stack_blend_shapes
 from genhmr.tokenizer.frames import PARENTS
 from genhmr.tokenizer.losses import PosedPoints, spread_vertices, tokenizer_loss
 from genhmr.tokenizer.model import TokenizerOutput
@@ -21,7 +21,7 @@ def toy_body() -> BodyModelData:
     return BodyModelData(
         v_template=rng.normal(size=(VERTICES, 3)) * 0.5,
         shapedirs=shapedirs,
-        blend=blend_rows(shapedirs, rng.normal(size=(VERTICES, 3, 207)) * 0.005),
+        blend_shapes=stack_blend_shapes(shapedirs, rng.normal(size=(VERTICES, 3, 207)) * 0.005),
         weights=weights / weights.sum(1, keepdims=True),
         J_regressor=regressor / regressor.sum(1, keepdims=True),
         faces=rng.integers(0, VERTICES, (40, 3)),

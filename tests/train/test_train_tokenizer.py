@@ -24,7 +24,7 @@ def toy_body(vertices: int = 40) -> BodyModelData:
     return BodyModelData(
         v_template=rng.normal(size=(vertices, 3)) * 0.5,
         shapedirs=np.zeros((vertices, 3, 10)),
-        blend=np.zeros((217, 3, vertices), np.float32),
+        blend_shapes=np.zeros((217, 3, vertices), np.float32),
         weights=weights / weights.sum(1, keepdims=True),
         J_regressor=regressor / regressor.sum(1, keepdims=True),
         faces=rng.integers(0, vertices, (20, 3)),
