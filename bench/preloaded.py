@@ -1,9 +1,9 @@
 """Stages of a `dvc repro` are run by one process that has the libraries loaded: the stages' side.
 
 Loading torch, timm and torchvision takes 2 to 5 s, and DVC starts a Python for each of its 120
-stages, most of which work for less than 10 s. The first stage that needs the libraries starts
-``bench.preloading`` beside itself; once that is ready, later stages hand their command over and
-wait.
+stages, most of which work for less than 10 s. The first stage that needs the libraries, or the
+plan before it, starts ``bench.preloading`` beside itself; once that is ready, later stages hand
+their command over and wait.
 
 Without DVC, without /proc, with BENCH_COLD=1, with other threads than this process was started
 with, or where anything goes wrong before it began, a command loads what it needs itself. The
@@ -25,8 +25,9 @@ from contextlib import suppress
 from pathlib import Path
 
 FOLDER = Path("build/preloaded")  # a folder for each owner: a socket's path has to be short
-# Commands that load them and have others after them. A repro of the last pages alone is left be.
-STARTERS = ("data", "pretrain", "train-lifter", "train-tokenizer", "train-transformer",
+# Commands that load them and have others after them, and the one before all. A repro of the last
+# pages alone is left be.
+STARTERS = ("plan", "data", "pretrain", "train-lifter", "train-tokenizer", "train-transformer",
             "evaluate-tokenizer", "evaluate")  # fmt: skip
 SHELLS = ("sh", "bash", "dash", "zsh", "ksh", "fish")
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGTSTP, signal.SIGCONT)
