@@ -10,6 +10,7 @@ Two layouts are found in a folder:
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from genhmr.body.regressors import left_leg_first, licensed_regressors, open_reg
 from genhmr.body.safe_pickle import load_pickle
 from genhmr.types import GENDERS, NUM_BETAS, NUM_JOINTS, UserError
 
+_CACHE_LINE = 64  # bytes
 _POSE_FEATURES = 9 * (NUM_JOINTS - 1)
 _LICENSED_PREFIXES = {
     "neutral": ("smpl_neutral", "basicmodel_neutral_lbs_10_207_0_v1"),
@@ -73,7 +75,11 @@ class BodyModelData:
 def stack_blend_shapes(shapedirs: np.ndarray, posedirs: np.ndarray) -> np.ndarray:
     """``BodyModelData.blend_shapes`` of (V, 3, 10) and (V, 3, P): (10 + P, 3, V) float32."""
     parts = (shapedirs, posedirs)
-    stack = np.empty((sum(part.shape[2] for part in parts), 3, len(shapedirs)), np.float32)
+    shape = (sum(part.shape[2] for part in parts), 3, len(shapedirs))
+    # On a cache line, as torch's own: where numpy starts it, the product over it is 8 % slower.
+    raw = np.empty(4 * math.prod(shape) + _CACHE_LINE, np.uint8)
+    raw = raw[-raw.ctypes.data % _CACHE_LINE :][: 4 * math.prod(shape)]
+    stack = raw.view(np.float32).reshape(shape)
     for axis in range(3):  # one plane at a time: a copy of the whole would double its memory
         np.concatenate([part[:, axis].T for part in parts], out=stack[:, axis], casting="same_kind")
     return stack
