@@ -175,8 +175,8 @@ def train_tokenizer(name: str) -> None:
         return
     from bench.tokenizers import make_tokenizer
 
-    with recorded(PROVENANCE, "train-tokenizer", job, name):
-        make_tokenizer(job, BUILD / "data", out, BUILD / "scratch" / "tokenizer" / name)
+    with recorded(PROVENANCE, "train-tokenizer", job, name) as taken:
+        taken += make_tokenizer(job, BUILD / "data", out, BUILD / "scratch" / "tokenizer" / name)
 
 
 @cli.command("train-transformer")
@@ -189,8 +189,8 @@ def train_transformer(name: str) -> None:
         return
     from bench.transformers import make_transformer
 
-    with recorded(PROVENANCE, "train-transformer", job, name):
-        make_transformer(job, BUILD, out, BUILD / "scratch" / "transformer" / name)
+    with recorded(PROVENANCE, "train-transformer", job, name) as taken:
+        taken += make_transformer(job, BUILD, out, BUILD / "scratch" / "transformer" / name)
 
 
 @cli.command("evaluate-tokenizer")

@@ -131,6 +131,15 @@ def _record(stage: str, folder: Path) -> Json | None:
     return json.loads(path.read_text()) if path.exists() else None
 
 
+def took(record: Json) -> str:
+    """Which seeds a training took from an earlier run, as the end of a sentence."""
+    if "taken" not in record:
+        return ""
+    seeds, former = record["taken"]["seeds"], record["taken"]["from"]
+    whose = f"commit {str(former['commit'])[:10]}" if former else "of which no record is left"
+    return f"; seeds {', '.join(map(str, seeds))} from a run before it, {whose}"
+
+
 def _sha256(path: Path) -> str:
     return sha256_of(path)[:16] if path.exists() else "not there"
 
@@ -205,7 +214,7 @@ def explain(place: str, variants: Json, pipeline: Json, build: Path, results: Pa
         dirty = " with uncommitted changes" if record["uncommitted_changes"] else ""
         lines.append(
             f"  {name:24s} {record['command']}  (commit {str(record['commit'])[:10]}{dirty}, "
-            f"{record['started'][:10]}, {record['seconds']:g} s, {machine})"
+            f"{record['started'][:10]}, {record['seconds']:g} s, {machine}{took(record)})"
         )
     code = {dep for deps in chain.values() for dep in deps if not dep.startswith("build/")}
     lines += ["an edit of any of these reruns it"]

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -118,6 +119,30 @@ def _digest(path: Path, pattern: str = "*") -> str:
     return digest.hexdigest()
 
 
+def inputs_of(
+    kind: str,
+    name: str,
+    jobs: dict[str, Json],
+    data: Path,
+    root: Path = Path(),
+    digest: Callable[..., str] = _digest,
+) -> Json:
+    """SHA-256s of all that goes into a job beside the models of earlier stages.
+
+    Args:
+        kind, name, jobs, root: see :func:`needs_of`.
+        data: folder of the shards.
+        digest: of a file or folder.
+    """
+    needs = needs_of(kind, name, jobs, root)
+    return {
+        "settings": job_digest(jobs[f"{kind}/{name}.json"]),
+        "code": {path: digest(root / path) for path in needs.code},
+        "files": {path: digest(root / path) for path in needs.files},
+        "data": {split: digest(data / split, "*.json") for split in needs.data},
+    }
+
+
 def write_inputs(group: str, plan: Path, data: Path, out: Path, root: Path = Path()) -> int:
     """Writes one file a job of a group, replacing what was there; returns how many.
 
@@ -148,13 +173,7 @@ def write_inputs(group: str, plan: Path, data: Path, out: Path, root: Path = Pat
         part.mkdir(parents=True)
         for key in (key for key in jobs if key.startswith(f"{kind}/")):
             name = Path(key).stem
-            needs = needs_of(kind, name, jobs, root)
-            content = {
-                "settings": job_digest(jobs[key]),
-                "code": {path: digest(root / path) for path in needs.code},
-                "files": {path: digest(root / path) for path in needs.files},
-                "data": {split: digest(data / split, "*.json") for split in needs.data},
-            }
+            content = inputs_of(kind, name, jobs, data, root, digest)
             text = json.dumps(content, indent=1, sort_keys=True)
             (part / f"{name}.json").write_text(text + "\n")
             count += 1

@@ -99,8 +99,11 @@ def job_digest(job: dict[str, Any]) -> str:
 @contextmanager
 def recorded(
     folder: Path, stage: str, job: dict[str, Any], name: str | None = None
-) -> Iterator[None]:
+) -> Iterator[list[int]]:
     """Writes ``<folder>/<stage>[-<name>].json`` once the block has ended without an error.
+
+    The block gets a list for the seeds that it took from an earlier run; the record then holds
+    them beside that run's own record.
 
     Args:
         folder: ``results/provenance``.
@@ -109,7 +112,10 @@ def recorded(
         name: of the variant or data set.
     """
     started, clock = datetime.now(timezone.utc), time.monotonic()
-    yield
+    target = folder / (f"{stage}-{name}.json" if name else f"{stage}.json")
+    former = json.loads(target.read_text()) if target.exists() else None
+    taken: list[int] = []
+    yield taken
     if int(os.environ.get("RANK", "0")) > 0:  # torchrun: the first process speaks for all
         return
     record = {
@@ -120,6 +126,7 @@ def recorded(
         "peak_memory_mb": _peak_megabytes(),
         **describe(),
     }
+    if taken:
+        record["taken"] = {"seeds": taken, "from": former}
     folder.mkdir(parents=True, exist_ok=True)
-    target = folder / (f"{stage}-{name}.json" if name else f"{stage}.json")
     target.write_text(json.dumps(record, indent=1) + "\n")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from bench.seeds import KeptSeeds
 from bench.stage import (
     export_shipped,
     pick_device,
@@ -26,7 +27,7 @@ from genhmr.train.tokenizer_files import save_tokenizer
 Json = dict[str, Any]
 
 
-def make_tokenizer(job: Json, data: Path, out: Path, scratch: Path) -> None:
+def make_tokenizer(job: Json, data: Path, out: Path, scratch: Path) -> list[int]:
     """Trains one tokenizer with every seed of the job, or exports the shipped one.
 
     Args:
@@ -34,18 +35,25 @@ def make_tokenizer(job: Json, data: Path, out: Path, scratch: Path) -> None:
         data: folder of the shards.
         out: folder of ``tokenizer.safetensors``; further seeds in ``seed-1``, ...
         scratch: checkpoint.
+
+    Returns:
+        The seeds that an earlier run had trained (:class:`bench.seeds.KeptSeeds`).
     """
     if job["weights"]:
         with whole_folder(out) as part:
             export_shipped(job["weights"], part / TOKENIZER_FILE, job["model"], "model")
-        return
+        return []
     device = pick_device(job["device"])
     body = load_bodies(Path(job["bodies"])).neutral
     shards = [MotionShard(data / role / "train") for role in job["train_on"]]
     manifests = [data / role / "train" / "manifest.json" for role in job["train_on"]]
+    seeds = job.get("seeds", [job["seed"]])
+    kept = KeptSeeds("tokenizer", job, seeds, data, [], scratch)
     with whole_folder(out) as part, scratch_folder(scratch, job, manifests) as folder:
-        for index, seed in enumerate(job.get("seeds", [job["seed"]])):
+        for index, seed in enumerate(seeds):
             target = seed_folder(part, index)
+            if kept.take(seed, target):
+                continue
             target.mkdir(exist_ok=True)
             # A seed that was finished before an interruption ends at once, at its checkpoint.
             tokenizer, history = train_tokenizer(
@@ -62,3 +70,5 @@ def make_tokenizer(job: Json, data: Path, out: Path, scratch: Path) -> None:
             about = {"train": job["train"], "data": job["train_on"]}
             save_tokenizer(target / TOKENIZER_FILE, tokenizer, about)
             write_history(target, history)
+            kept.put(seed, target)
+    return kept.taken

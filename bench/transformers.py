@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from bench.seeds import KeptSeeds
 from bench.stage import (
     export_shipped,
     pick_device,
@@ -55,7 +56,7 @@ Json = dict[str, Any]
 MAX_DECODED = 8 << 30  # bytes of decoded training images a set
 
 
-def make_transformer(job: Json, build: Path, out: Path, scratch: Path) -> None:
+def make_transformer(job: Json, build: Path, out: Path, scratch: Path) -> list[int]:
     """Trains one masked transformer with every seed of the job, or exports the shipped one.
 
     Args:
@@ -63,6 +64,9 @@ def make_transformer(job: Json, build: Path, out: Path, scratch: Path) -> None:
         build: folder of shards and of the earlier models.
         out: folder of the three weight files that make a model; further seeds in ``seed-1``, ...
         scratch: checkpoints and decoded images.
+
+    Returns:
+        The seeds that an earlier run had trained (:class:`bench.seeds.KeptSeeds`).
 
     Raises:
         UserError: shipped weights are missing, of other sizes, or do not fit one another.
@@ -80,14 +84,16 @@ def make_transformer(job: Json, build: Path, out: Path, scratch: Path) -> None:
             _copy(parts, part)
             export_shipped(job["weights"], part / GENHMR_FILE, job["model"], "sizes")
             load_genhmr(part)
-            return
+            return []
         folders = [build / "data" / role / "train" for role in job["train_on"]]
-        inputs = [*(folder / "manifest.json" for folder in folders), *parts]
-        if job["model"]["lifter"]:
-            inputs.append(models / "lifter" / LIFTER_FILE)
+        below = [*parts, *([models / "lifter" / LIFTER_FILE] if job["model"]["lifter"] else [])]
+        inputs = [*(folder / "manifest.json" for folder in folders), *below]
+        kept = KeptSeeds("transformer", job, job["seeds"], build / "data", below, scratch)
         with scratch_folder(scratch, job, inputs) as own:
             for index, seed in enumerate(job["seeds"]):
                 target = seed_folder(part, index)
+                if kept.take(seed, target):
+                    continue
                 with parallel.leader_first():
                     if parallel.rank() == 0:
                         _copy(parts, target)
@@ -100,7 +106,9 @@ def make_transformer(job: Json, build: Path, out: Path, scratch: Path) -> None:
                     about = {k: job[k] for k in ("train", "train_on", "losses")} | {"seed": seed}
                     save_genhmr(target, model, job["model"], about)
                     write_history(target, history)
+                    kept.put(seed, target)
     parallel.leave()
+    return kept.taken
 
 
 def _copy(files: list[Path], folder: Path) -> None:
