@@ -97,11 +97,13 @@ def _measure(
     for start in range(0, len(frames), BATCH):
         chunk = slice(start, start + BATCH)
         at = frames[chunk]
-        posed = None
+        posed, parameters = None, None
         if truth.has_smpl.all():
             pose = axis_angle_to_matrix(torch.from_numpy(truth.pose[at]))
+            parameters = pose, torch.from_numpy(truth.betas[at])
             genders = [truth.genders[i] for i in at]
-            posed = evaluator.pose_truth(pose, torch.from_numpy(truth.betas[at]), genders)
+            if found.pose is None:
+                posed = evaluator.pose_truth(*parameters, genders)
         markers = torch.from_numpy(truth.joints_3d[at])
         for k in range(rows.shape[1]):
             own = rows[chunk, k]
@@ -109,7 +111,11 @@ def _measure(
                 joints = torch.from_numpy(found.joints[own])
                 measured = evaluator.measure_joints(joints, found.joint_set, posed, markers)
             elif found.pose is not None:
-                body = evaluator.poser.pose(found.rotations(own), found.betas[own])
+                own_parameters = found.rotations(own), found.betas[own]
+                if posed is None and parameters is not None:  # of the first hypothesis
+                    body, posed = evaluator.pose_both(own_parameters, parameters, genders)
+                else:
+                    body = evaluator.poser.pose(*own_parameters)
                 measured = evaluator.measure(body, posed, markers)
             else:
                 vertices = torch.from_numpy(found.vertices[own])
