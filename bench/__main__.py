@@ -140,7 +140,7 @@ def inputs(group: str) -> None:
     """Note what goes into each job of a group, as one small file that DVC compares."""
     from bench.inputs import write_inputs
 
-    count = write_inputs(group, BUILD / "plan", BUILD / "data", BUILD / "inputs")
+    count = write_inputs(group, BUILD)
     click.echo(f"inputs of {count} jobs in {BUILD / 'inputs'}")
 
 
@@ -176,7 +176,7 @@ def train_tokenizer(name: str) -> None:
     from bench.tokenizers import make_tokenizer
 
     with recorded(PROVENANCE, "train-tokenizer", job, name) as taken:
-        taken += make_tokenizer(job, BUILD / "data", out, BUILD / "scratch" / "tokenizer" / name)
+        taken += make_tokenizer(job, BUILD, out, BUILD / "scratch" / "tokenizer" / name)
 
 
 @cli.command("train-transformer")

@@ -117,7 +117,8 @@ def _behind(dep: str, jobs: dict[str, Json], root: Path) -> list[str]:
     kind, name = parts[2], Path(parts[3]).stem
     needs = needs_of(kind, name, jobs, root)
     data = [f"build/data/{split}" for split in needs.data]
-    return [f"build/plan/{kind}/{name}.json", *needs.code, *needs.files, *data]
+    models = [f"build/models/{model}" for model in needs.models]
+    return [f"build/plan/{kind}/{name}.json", *needs.code, *needs.files, *data, *models]
 
 
 def _paths(outs: list) -> list[str]:

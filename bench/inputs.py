@@ -5,9 +5,10 @@ its command can reach by imports, of the body and the weights it reads, and of t
 shards it is given (which hold those of the shards). One file instead of twenty dependencies a
 stage, because DVC parses and writes its whole lock file after each stage: with 120 stages that took
 longer than most of them. It is also finer: data and code that a job does not use do not rerun it.
+For the same reason the backbone and the lifter, from which every transformer starts, are in there.
 
 There are three such stages: `world` needs the plan alone, `motion` the motion sets, `images` the
-image sets.
+image sets, the backbone and the lifter.
 """
 
 from __future__ import annotations
@@ -51,17 +52,19 @@ OTHERS = ("*.md", "LICENSE*", "SMPL_to_J19.pkl", "*.pth")
 
 @dataclass(frozen=True)
 class Needs:
-    """What a job reads beside its settings and the models of earlier stages.
+    """What a job reads beside its settings and the tokenizer or transformer of earlier stages.
 
     Attributes:
         code: files of this repository.
         files: files and folders of the open world or of a licence.
         data: splits of the data sets, as ``"lab/train"``.
+        models: folders of models that there is one of, as ``"lifter"``.
     """
 
     code: tuple[str, ...]
     files: tuple[str, ...]
     data: tuple[str, ...]
+    models: tuple[str, ...] = ()
 
 
 def needs_of(kind: str, name: str, jobs: dict[str, Json], root: Path) -> Needs:
@@ -93,6 +96,7 @@ def needs_of(kind: str, name: str, jobs: dict[str, Json], root: Path) -> Needs:
         tuple(str(path) for path in code_of(MODULES[kind], root)),
         tuple(path for path in files if path),
         tuple(data),
+        ("backbone", "lifter") if kind == "transformer" else (),
     )
 
 
@@ -123,15 +127,15 @@ def inputs_of(
     kind: str,
     name: str,
     jobs: dict[str, Json],
-    data: Path,
+    build: Path,
     root: Path = Path(),
     digest: Callable[..., str] = _digest,
 ) -> Json:
-    """SHA-256s of all that goes into a job beside the models of earlier stages.
+    """SHA-256s of all that goes into a job, see :class:`Needs`.
 
     Args:
         kind, name, jobs, root: see :func:`needs_of`.
-        data: folder of the shards.
+        build: folder of the shards and of the models.
         digest: of a file or folder.
     """
     needs = needs_of(kind, name, jobs, root)
@@ -139,23 +143,26 @@ def inputs_of(
         "settings": job_digest(jobs[f"{kind}/{name}.json"]),
         "code": {path: digest(root / path) for path in needs.code},
         "files": {path: digest(root / path) for path in needs.files},
-        "data": {split: digest(data / split, "*.json") for split in needs.data},
+        "data": {split: digest(build / "data" / split, "*.json") for split in needs.data},
+        "models": {name: digest(build / "models" / name) for name in needs.models},
     }
 
 
-def write_inputs(group: str, plan: Path, data: Path, out: Path, root: Path = Path()) -> int:
-    """Writes one file a job of a group, replacing what was there; returns how many.
+def write_inputs(group: str, build: Path, root: Path = Path()) -> int:
+    """Writes ``<build>/inputs/<kind>/<name>.json`` for a group, replacing what was there.
 
     Args:
         group: a key of ``GROUPS``.
-        plan: ``build/plan``.
-        data: folder of the shards.
-        out: ``build/inputs``.
+        build: folder of the plan, the shards and the models.
         root: of the repository, to which the paths in the jobs are relative.
+
+    Returns:
+        How many jobs there are.
 
     Raises:
         UserError: there is no plan; nothing is written.
     """
+    plan, out = build / "plan", build / "inputs"
     jobs = read_jobs(plan)
     if not jobs:
         raise UserError(f"{plan} is missing: run `python -m bench plan` first.")
@@ -173,7 +180,7 @@ def write_inputs(group: str, plan: Path, data: Path, out: Path, root: Path = Pat
         part.mkdir(parents=True)
         for key in (key for key in jobs if key.startswith(f"{kind}/")):
             name = Path(key).stem
-            content = inputs_of(kind, name, jobs, data, root, digest)
+            content = inputs_of(kind, name, jobs, build, root, digest)
             text = json.dumps(content, indent=1, sort_keys=True)
             (part / f"{name}.json").write_text(text + "\n")
             count += 1

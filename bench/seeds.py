@@ -16,6 +16,7 @@ from bench.inputs import inputs_of
 from bench.provenance import job_digest
 from genhmr.data.digest import sha256_of
 from genhmr.train import parallel
+from genhmr.train.checkpoint import TOKENIZER_FILE
 
 Json = dict[str, Any]
 
@@ -30,8 +31,7 @@ class KeptSeeds:
         kind: "tokenizer" or "transformer".
         job: of the plan.
         seeds: of the job.
-        data: folder of the shards.
-        models: files of earlier stages that the training starts from.
+        build: folder of the shards and of the models that the training starts from.
         scratch: scratch folder of the model.
 
     Attributes:
@@ -39,7 +39,7 @@ class KeptSeeds:
     """
 
     def __init__(
-        self, kind: str, job: Json, seeds: list[int], data: Path, models: list[Path], scratch: Path
+        self, kind: str, job: Json, seeds: list[int], build: Path, scratch: Path
     ) -> None:
         self._folder: Path | None = None
         self.taken: list[int] = []
@@ -47,8 +47,10 @@ class KeptSeeds:
             return
         around = scratch.with_name(f"{scratch.name}.seeds")
         alike = {key: value for key, value in job.items() if key != "seeds"}
-        made_from = inputs_of(kind, "job", {f"{kind}/job.json": alike}, data)
-        made_from["models"] = {path.name: sha256_of(path) for path in models}
+        made_from = inputs_of(kind, "job", {f"{kind}/job.json": alike}, build)
+        if kind == "transformer":
+            below = build / "models" / "tokenizer" / job["tokenizer"] / TOKENIZER_FILE
+            made_from["tokenizer"] = sha256_of(below)
         self._folder = around / job_digest(made_from)[:16]
         kept = [seed for seed in seeds if (self._folder / str(seed)).is_dir()]
         if len(kept) < len(seeds):

@@ -27,12 +27,12 @@ from genhmr.train.tokenizer_files import save_tokenizer
 Json = dict[str, Any]
 
 
-def make_tokenizer(job: Json, data: Path, out: Path, scratch: Path) -> list[int]:
+def make_tokenizer(job: Json, build: Path, out: Path, scratch: Path) -> list[int]:
     """Trains one tokenizer with every seed of the job, or exports the shipped one.
 
     Args:
         job: ``build/plan/tokenizer/<name>.json``.
-        data: folder of the shards.
+        build: folder of the shards.
         out: folder of ``tokenizer.safetensors``; further seeds in ``seed-1``, ...
         scratch: checkpoint.
 
@@ -45,10 +45,11 @@ def make_tokenizer(job: Json, data: Path, out: Path, scratch: Path) -> list[int]
         return []
     device = pick_device(job["device"])
     body = load_bodies(Path(job["bodies"])).neutral
-    shards = [MotionShard(data / role / "train") for role in job["train_on"]]
-    manifests = [data / role / "train" / "manifest.json" for role in job["train_on"]]
+    folders = [build / "data" / role / "train" for role in job["train_on"]]
+    shards = [MotionShard(folder) for folder in folders]
+    manifests = [folder / "manifest.json" for folder in folders]
     seeds = job.get("seeds", [job["seed"]])
-    kept = KeptSeeds("tokenizer", job, seeds, data, [], scratch)
+    kept = KeptSeeds("tokenizer", job, seeds, build, scratch)
     with whole_folder(out) as part, scratch_folder(scratch, job, manifests) as folder:
         for index, seed in enumerate(seeds):
             target = seed_folder(part, index)

@@ -86,9 +86,10 @@ def make_transformer(job: Json, build: Path, out: Path, scratch: Path) -> list[i
             load_genhmr(part)
             return []
         folders = [build / "data" / role / "train" for role in job["train_on"]]
-        below = [*parts, *([models / "lifter" / LIFTER_FILE] if job["model"]["lifter"] else [])]
-        inputs = [*(folder / "manifest.json" for folder in folders), *below]
-        kept = KeptSeeds("transformer", job, job["seeds"], build / "data", below, scratch)
+        inputs = [*(folder / "manifest.json" for folder in folders), *parts]
+        if job["model"]["lifter"]:
+            inputs.append(models / "lifter" / LIFTER_FILE)
+        kept = KeptSeeds("transformer", job, job["seeds"], build, scratch)
         with scratch_folder(scratch, job, inputs) as own:
             for index, seed in enumerate(job["seeds"]):
                 target = seed_folder(part, index)

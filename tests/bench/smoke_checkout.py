@@ -68,11 +68,10 @@ def run_every_stage(folder):
     here = os.getcwd()
     os.chdir(folder)
     try:
-        commands = [["plan"], *(["data", role] for role in ROLES), ["pretrain"]]
+        commands = [["plan"], *(["data", role] for role in ROLES), ["pretrain"], ["train-lifter"]]
         commands += [["inputs", group] for group in GROUPS]
         for name in variants["tokenizers"]:
             commands += [["train-tokenizer", name], ["evaluate-tokenizer", name]]
-        commands += [["train-lifter"]]
         for name in variants["transformers"]:
             commands += [["train-transformer", name], ["evaluate", name]]
         commands += [["tables"], ["claims"], ["figures"], ["report"]]

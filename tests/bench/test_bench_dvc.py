@@ -67,7 +67,7 @@ def checkout(tmp_path_factory):
                 (path / split).mkdir()
                 (path / split / "manifest.json").write_text("{}\n")
         for group in GROUPS:
-            write_inputs(group, Path("build/plan"), Path("build/data"), Path("build/inputs"))
+            write_inputs(group, Path("build"))
         for name in ("results/summary.json", "results/numbers.csv", "results/open/README.md"):
             Path(name).parent.mkdir(exist_ok=True)
             Path(name).write_text("{}\n")

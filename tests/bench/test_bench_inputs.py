@@ -101,6 +101,7 @@ def test_whatever_is_noted_is_watched_by_the_stage_that_notes_it(profile, source
                 continue
             needs = needs_of(kind, name, jobs, ROOT)
             read = [*needs.code, *needs.files, *(f"build/data/{split}" for split in needs.data)]
+            read += [f"build/models/{model}" for model in needs.models]
             for path in read:
                 assert any(path == dep or path.startswith(f"{dep}/") for dep in watched), path
     assert outs == {f"build/inputs/{kind}" for kind in MODULES}
@@ -136,7 +137,7 @@ def test_without_a_plan_the_old_inputs_stay(tmp_path):
     kept.parent.mkdir(parents=True)
     kept.write_text("{}")
     with pytest.raises(UserError, match="plan is missing: run `python -m bench plan` first"):
-        write_inputs("world", tmp_path / "plan", tmp_path / "data", tmp_path / "inputs", ROOT)
+        write_inputs("world", tmp_path, ROOT)
     assert kept.read_text() == "{}"
 
 
@@ -147,10 +148,7 @@ def test_inputs_change_with_what_they_stand_for(tmp_path, jobs):
         (tmp_path / "data" / split / "manifest.json").write_text("{}")
 
     def read():
-        count = sum(
-            write_inputs(group, tmp_path / "plan", tmp_path / "data", tmp_path / "inputs", ROOT)
-            for group in GROUPS
-        )
+        count = sum(write_inputs(group, tmp_path, ROOT) for group in GROUPS)
         files = sorted((tmp_path / "inputs").rglob("*.json"))
         assert len(files) == count
         return {str(p.relative_to(tmp_path / "inputs")): json.loads(p.read_text()) for p in files}
@@ -168,3 +166,9 @@ def test_inputs_change_with_what_they_stand_for(tmp_path, jobs):
     (tmp_path / "plan/tokenizer/t48.json").write_text(json.dumps(job))
     third = read()
     assert {name for name in second if second[name] != third[name]} == {"tokenizer/t48.json"}
+    (tmp_path / "models/lifter").mkdir(parents=True)
+    (tmp_path / "models/lifter/lifter.safetensors").write_bytes(b"lifter")
+    fourth = read()
+    assert {name for name in third if third[name] != fourth[name]} == {
+        name for name in third if name.startswith("transformer/")
+    }

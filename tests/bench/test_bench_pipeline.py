@@ -289,21 +289,21 @@ def test_a_stage_that_fails_leaves_the_old_output(run, monkeypatch):
 
 def test_a_tokenizer_of_several_seeds_is_scored_seed_by_seed(run, monkeypatch, tmp_path):
     monkeypatch.chdir(run)
-    plan, data = Path("build/plan"), Path("build/data")
+    plan, build = Path("build/plan"), Path("build")
     job = json.loads((plan / "tokenizer" / "t48.json").read_text())
     model = tmp_path / "model"
-    make_tokenizer(job | {"seeds": [job["seed"], 5]}, data, model, tmp_path / "scratch")
+    make_tokenizer(job | {"seeds": [job["seed"], 5]}, build, model, tmp_path / "scratch")
     alone = Path("build/models/tokenizer/t48/tokenizer.safetensors").read_bytes()
     assert (model / "tokenizer.safetensors").read_bytes() == alone
     assert (model / "seed-1" / "tokenizer.safetensors").read_bytes() != alone
     assert (model / "seed-1" / "history.json").exists()
     before = {path.relative_to(model): path.read_bytes() for path in model.rglob("*.*")}
     more = job | {"seeds": [job["seed"], 5, 6]}
-    assert make_tokenizer(more, data, model, tmp_path / "scratch") == [job["seed"], 5]
+    assert make_tokenizer(more, build, model, tmp_path / "scratch") == [job["seed"], 5]
     after = {path.relative_to(model): path.read_bytes() for path in model.rglob("*.*")}
     assert before.items() < after.items() and len(after) == len(before) + 2
     job = json.loads((plan / "evaluate-tokenizer" / "t48.json").read_text())
-    score_tokenizer(job | {"models": 2}, model, data, tmp_path / "scored")
+    score_tokenizer(job | {"models": 2}, model, build / "data", tmp_path / "scored")
     every = pd.read_parquet(tmp_path / "scored" / "per_pose.parquet")
     one = pd.read_parquet("build/evaluate-tokenizer/t48/per_pose.parquet")
     assert "seed" not in one
@@ -318,7 +318,7 @@ def test_shipped_weights_of_other_sizes_are_refused(run, monkeypatch):
     job = json.loads(path.read_text())
     job["weights"] = str(ROOT / "datasets/open/weights/tokenizer.safetensors")
     with pytest.raises(UserError, match="was trained with.*this job asks for.*num_tokens"):
-        make_tokenizer(job, Path("build/data"), Path("build/x"), Path("build/scratch/x"))
+        make_tokenizer(job, Path("build"), Path("build/x"), Path("build/scratch/x"))
     assert not Path("build/x").exists()
 
 

@@ -11,7 +11,10 @@ from bench.provenance import recorded
 from bench.seeds import KeptSeeds
 
 ROOT = Path(__file__).parents[2]
-JOB = {"train_on": {"mocap": 1.0}, "weights": None, "bodies": "datasets/open/body", "steps": 3}
+JOB = {
+    "tokenizer": "base", "train_on": {"mocap": 1.0}, "weights": None,
+    "bodies": "datasets/open/body", "steps": 3,
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -20,17 +23,17 @@ def place(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     (tmp_path / "data/mocap/train").mkdir(parents=True)
     (tmp_path / "data/mocap/train/manifest.json").write_text("{}")
-    (tmp_path / "backbone.safetensors").write_bytes(b"b")
+    for model in ("backbone", "tokenizer/base"):
+        (tmp_path / "models" / model).mkdir(parents=True)
+        name = model.partition("/")[0]
+        (tmp_path / "models" / model / f"{name}.safetensors").write_bytes(b"before")
     return tmp_path
 
 
 def _train(place, seeds, **changes):
     """Trains by writing the seed into a file; returns what was trained, taken and came out."""
     job = JOB | changes | {"seeds": seeds}
-    kept = KeptSeeds(
-        "transformer", job, seeds, place / "data", [place / "backbone.safetensors"],
-        place / "scratch" / "ablation",
-    )  # fmt: skip
+    kept = KeptSeeds("transformer", job, seeds, place, place / "scratch" / "ablation")
     trained, files = [], {}
     shutil.rmtree(place / "out", ignore_errors=True)
     for seed in seeds:
@@ -65,7 +68,7 @@ def test_a_single_seed_leaves_nothing(place):
     assert not (place / "scratch").exists()
 
 
-@pytest.mark.parametrize("change", ["settings", "shards", "model below", "code"])
+@pytest.mark.parametrize("change", ["settings", "shards", "backbone", "tokenizer/base", "code"])
 def test_what_was_made_otherwise_is_not_taken(place, monkeypatch, change):
     _train(place, [0, 1])
     changes = {}
@@ -73,8 +76,8 @@ def test_what_was_made_otherwise_is_not_taken(place, monkeypatch, change):
         changes = {"steps": 4}
     elif change == "shards":
         (place / "data/mocap/train/manifest.json").write_text('{"seed": 1}')
-    elif change == "model below":
-        (place / "backbone.safetensors").write_bytes(b"c")
+    elif change != "code":
+        next((place / "models" / change).iterdir()).write_bytes(b"after")
     else:
         monkeypatch.setattr("bench.inputs.code_of", lambda module, root: [Path("README.md")])
     assert _train(place, [0, 1, 2], **changes)[:2] == ([0, 1, 2], [])
