@@ -173,10 +173,14 @@ def train_tokenizer(name: str) -> None:
     job, out = _job("tokenizer", name), BUILD / "models" / "tokenizer" / name
     if _left_out(job, out, f"train-tokenizer-{name}"):
         return
+    from bench.seeds import KeptSeeds
     from bench.tokenizers import make_tokenizer
 
-    with recorded(PROVENANCE, "train-tokenizer", job, name) as taken:
-        taken += make_tokenizer(job, BUILD, out, BUILD / "scratch" / "tokenizer" / name)
+    scratch = BUILD / "scratch" / "tokenizer" / name
+    with recorded(PROVENANCE, "train-tokenizer", job, name) as also:
+        kept = KeptSeeds("tokenizer", job, BUILD, scratch)
+        make_tokenizer(job, BUILD, out, scratch, kept)
+        also |= {"taken": kept.taken} if kept.taken else {}
 
 
 @cli.command("train-transformer")
@@ -187,10 +191,14 @@ def train_transformer(name: str) -> None:
     if _left_out(job, out, f"train-transformer-{name}",
                  (BUILD / "data" / role for role in job.get("train_on", ()))):  # fmt: skip
         return
+    from bench.seeds import KeptSeeds
     from bench.transformers import make_transformer
 
-    with recorded(PROVENANCE, "train-transformer", job, name) as taken:
-        taken += make_transformer(job, BUILD, out, BUILD / "scratch" / "transformer" / name)
+    scratch = BUILD / "scratch" / "transformer" / name
+    with recorded(PROVENANCE, "train-transformer", job, name) as also:
+        kept = KeptSeeds("transformer", job, BUILD, scratch)
+        make_transformer(job, BUILD, out, scratch, kept)
+        also |= {"taken": kept.taken} if kept.taken else {}
 
 
 @cli.command("evaluate-tokenizer")

@@ -133,12 +133,13 @@ def _record(stage: str, folder: Path) -> Json | None:
 
 
 def took(record: Json) -> str:
-    """Which seeds a training took from an earlier run, as the end of a sentence."""
-    if "taken" not in record:
-        return ""
-    seeds, former = record["taken"]["seeds"], record["taken"]["from"]
-    whose = f"commit {str(former['commit'])[:10]}" if former else "of which no record is left"
-    return f"; seeds {', '.join(map(str, seeds))} from a run before it, {whose}"
+    """Which seeds a training took from earlier runs, as the end of a sentence."""
+    return "".join(
+        f"; seed {seed} from {made['ended'][:10]}, commit {str(made['commit'])[:10]}"
+        + (" with uncommitted changes" if made["uncommitted_changes"] else "")
+        + f", {made['seconds']:g} s"
+        for seed, made in record.get("taken", {}).items()
+    )
 
 
 def _sha256(path: Path) -> str:

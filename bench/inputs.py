@@ -58,7 +58,7 @@ class Needs:
         code: files of this repository.
         files: files and folders of the open world or of a licence.
         data: splits of the data sets, as ``"lab/train"``.
-        models: folders of models that there is one of, as ``"lifter"``.
+        models: folders of models that are no variants, as ``"lifter"``.
     """
 
     code: tuple[str, ...]
@@ -144,7 +144,7 @@ def inputs_of(
         "code": {path: digest(root / path) for path in needs.code},
         "files": {path: digest(root / path) for path in needs.files},
         "data": {split: digest(build / "data" / split, "*.json") for split in needs.data},
-        "models": {name: digest(build / "models" / name) for name in needs.models},
+        "models": {model: digest(build / "models" / model) for model in needs.models},
     }
 
 

@@ -99,11 +99,10 @@ def job_digest(job: dict[str, Any]) -> str:
 @contextmanager
 def recorded(
     folder: Path, stage: str, job: dict[str, Any], name: str | None = None
-) -> Iterator[list[int]]:
+) -> Iterator[dict[str, Any]]:
     """Writes ``<folder>/<stage>[-<name>].json`` once the block has ended without an error.
 
-    The block gets a list for the seeds that it took from an earlier run; the record then holds
-    them beside that run's own record.
+    The block gets a dict for what else it wants to say.
 
     Args:
         folder: ``results/provenance``.
@@ -112,10 +111,8 @@ def recorded(
         name: of the variant or data set.
     """
     started, clock = datetime.now(timezone.utc), time.monotonic()
-    target = folder / (f"{stage}-{name}.json" if name else f"{stage}.json")
-    former = json.loads(target.read_text()) if target.exists() else None
-    taken: list[int] = []
-    yield taken
+    also: dict[str, Any] = {}
+    yield also
     if int(os.environ.get("RANK", "0")) > 0:  # torchrun: the first process speaks for all
         return
     record = {
@@ -125,8 +122,8 @@ def recorded(
         "seconds": round(time.monotonic() - clock, 1),
         "peak_memory_mb": _peak_megabytes(),
         **describe(),
+        **also,
     }
-    if taken:
-        record["taken"] = {"seeds": taken, "from": former}
     folder.mkdir(parents=True, exist_ok=True)
+    target = folder / (f"{stage}-{name}.json" if name else f"{stage}.json")
     target.write_text(json.dumps(record, indent=1) + "\n")

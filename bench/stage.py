@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import click
 import torch
@@ -82,6 +82,19 @@ def spread(items: Sequence[T], count: int) -> Iterator[T]:
 def seed_folder(folder: Path, index: int) -> Path:
     """Where the model of the ``index``-th seed lies: the first in ``folder`` itself."""
     return folder / f"seed-{index}" if index else folder
+
+
+class FinishedSeeds(Protocol):
+    """What a training with several seeds asks of :class:`bench.seeds.KeptSeeds`.
+
+    Stated here: a training's code is all that it imports, and what keeps its seeds is none of it.
+    """
+
+    def watch(self, scratch: Path) -> None: ...
+
+    def take(self, seed: int, target: Path) -> bool: ...
+
+    def put(self, seed: int, source: Path, seconds: float) -> None: ...
 
 
 @contextmanager

@@ -5,11 +5,12 @@ It stands apart from the image models so that these fourteen processes need not 
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
-from bench.seeds import KeptSeeds
 from bench.stage import (
+    FinishedSeeds,
     export_shipped,
     pick_device,
     scratch_folder,
@@ -27,7 +28,9 @@ from genhmr.train.tokenizer_files import save_tokenizer
 Json = dict[str, Any]
 
 
-def make_tokenizer(job: Json, build: Path, out: Path, scratch: Path) -> list[int]:
+def make_tokenizer(
+    job: Json, build: Path, out: Path, scratch: Path, kept: FinishedSeeds | None = None
+) -> None:
     """Trains one tokenizer with every seed of the job, or exports the shipped one.
 
     Args:
@@ -35,26 +38,25 @@ def make_tokenizer(job: Json, build: Path, out: Path, scratch: Path) -> list[int
         build: folder of the shards.
         out: folder of ``tokenizer.safetensors``; further seeds in ``seed-1``, ...
         scratch: checkpoint.
-
-    Returns:
-        The seeds that an earlier run had trained (:class:`bench.seeds.KeptSeeds`).
+        kept: finished seeds of earlier runs, and where this run's go.
     """
     if job["weights"]:
         with whole_folder(out) as part:
             export_shipped(job["weights"], part / TOKENIZER_FILE, job["model"], "model")
-        return []
+        return
     device = pick_device(job["device"])
     body = load_bodies(Path(job["bodies"])).neutral
     folders = [build / "data" / role / "train" for role in job["train_on"]]
     shards = [MotionShard(folder) for folder in folders]
     manifests = [folder / "manifest.json" for folder in folders]
-    seeds = job.get("seeds", [job["seed"]])
-    kept = KeptSeeds("tokenizer", job, seeds, build, scratch)
     with whole_folder(out) as part, scratch_folder(scratch, job, manifests) as folder:
-        for index, seed in enumerate(seeds):
+        if kept:
+            kept.watch(folder)
+        for index, seed in enumerate(job.get("seeds", [job["seed"]])):
             target = seed_folder(part, index)
-            if kept.take(seed, target):
+            if kept and kept.take(seed, target):
                 continue
+            began = time.monotonic()
             target.mkdir(exist_ok=True)
             # A seed that was finished before an interruption ends at once, at its checkpoint.
             tokenizer, history = train_tokenizer(
@@ -71,5 +73,5 @@ def make_tokenizer(job: Json, build: Path, out: Path, scratch: Path) -> list[int
             about = {"train": job["train"], "data": job["train_on"]}
             save_tokenizer(target / TOKENIZER_FILE, tokenizer, about)
             write_history(target, history)
-            kept.put(seed, target)
-    return kept.taken
+            if kept:
+                kept.put(seed, target, time.monotonic() - began)

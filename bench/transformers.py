@@ -7,6 +7,7 @@ the scratch folder, which DVC does not know.
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.seeds import KeptSeeds
 from bench.stage import (
+    FinishedSeeds,
     export_shipped,
     pick_device,
     scratch_folder,
@@ -56,7 +57,9 @@ Json = dict[str, Any]
 MAX_DECODED = 8 << 30  # bytes of decoded training images a set
 
 
-def make_transformer(job: Json, build: Path, out: Path, scratch: Path) -> list[int]:
+def make_transformer(
+    job: Json, build: Path, out: Path, scratch: Path, kept: FinishedSeeds | None = None
+) -> None:
     """Trains one masked transformer with every seed of the job, or exports the shipped one.
 
     Args:
@@ -64,9 +67,7 @@ def make_transformer(job: Json, build: Path, out: Path, scratch: Path) -> list[i
         build: folder of shards and of the earlier models.
         out: folder of the three weight files that make a model; further seeds in ``seed-1``, ...
         scratch: checkpoints and decoded images.
-
-    Returns:
-        The seeds that an earlier run had trained (:class:`bench.seeds.KeptSeeds`).
+        kept: finished seeds of earlier runs, and where this run's go.
 
     Raises:
         UserError: shipped weights are missing, of other sizes, or do not fit one another.
@@ -84,17 +85,19 @@ def make_transformer(job: Json, build: Path, out: Path, scratch: Path) -> list[i
             _copy(parts, part)
             export_shipped(job["weights"], part / GENHMR_FILE, job["model"], "sizes")
             load_genhmr(part)
-            return []
+            return
         folders = [build / "data" / role / "train" for role in job["train_on"]]
         inputs = [*(folder / "manifest.json" for folder in folders), *parts]
         if job["model"]["lifter"]:
             inputs.append(models / "lifter" / LIFTER_FILE)
-        kept = KeptSeeds("transformer", job, job["seeds"], build, scratch)
         with scratch_folder(scratch, job, inputs) as own:
+            if kept:
+                kept.watch(own)
             for index, seed in enumerate(job["seeds"]):
                 target = seed_folder(part, index)
-                if kept.take(seed, target):
+                if kept and kept.take(seed, target):
                     continue
+                began = time.monotonic()
                 with parallel.leader_first():
                     if parallel.rank() == 0:
                         _copy(parts, target)
@@ -107,9 +110,9 @@ def make_transformer(job: Json, build: Path, out: Path, scratch: Path) -> list[i
                     about = {k: job[k] for k in ("train", "train_on", "losses")} | {"seed": seed}
                     save_genhmr(target, model, job["model"], about)
                     write_history(target, history)
-                    kept.put(seed, target)
+                    if kept:
+                        kept.put(seed, target, time.monotonic() - began)
     parallel.leave()
-    return kept.taken
 
 
 def _copy(files: list[Path], folder: Path) -> None:

@@ -48,11 +48,16 @@ def facts(run: Run, world: str) -> str:
     return f'<dl class="facts">{"".join(items)}</dl>\n'
 
 
+def _seconds(record: Json) -> float:
+    """Time of a stage, with that of the seeds that it took from earlier runs."""
+    return sum(float(part["seconds"]) for part in (record, *record.get("taken", {}).values()))
+
+
 def _span(told: list[Json]) -> str:
     """First start, last end, and the time of all stages together."""
     if not told:
         return ""
-    total = timedelta(seconds=round(sum(float(r["seconds"]) for r in told)))
+    total = timedelta(seconds=round(sum(_seconds(record) for record in told)))
     first = when(min(r["started"] for r in told))
     last = max(told, key=lambda r: r["started"])
     end = datetime.fromisoformat(last["started"]) + timedelta(seconds=float(last["seconds"]))
@@ -99,11 +104,14 @@ def records(run: Run) -> str:
         commit = str(record.get("commit") or "unknown")[:12]
         if record.get("uncommitted_changes"):
             commit += " + changes"
+        command = f"<code>{text(record['command'])}</code>"
+        if "taken" in record:
+            command += f", seeds {text(', '.join(record['taken']))} taken from earlier runs"
         rows.append(
             row(
-                th(f"<code>{text(record['command'])}</code>", "row"),
+                th(command, "row"),
                 td(text(when(record["started"]))),
-                td(number(float(record["seconds"])), "number"),
+                td(number(_seconds(record)), "number"),
                 td(text(record.get("peak_memory_mb", "–")), "number"),
                 td(f"<code>{text(commit)}</code>"),
             )

@@ -102,7 +102,7 @@ class SMPL(Kinematics):
         """(B, 217) coefficients to rest vertices with both blend shapes, (B, 3, V)."""
         columns = _COLUMNS_IN_CACHE if features.device.type == "cpu" else len(self.blend_bias)
         tiles = zip(self.blend_bias.split(columns), self.blend_map.split(columns, dim=1))
-        if torch.is_grad_enabled() and features.requires_grad:
+        if torch.is_grad_enabled():
             shaped = torch.cat([torch.addmm(bias, features, part) for bias, part in tiles], dim=1)
         else:  # straight into place, without a copy of what is as large as the mesh
             shaped = features.new_empty(len(features), len(self.blend_bias))

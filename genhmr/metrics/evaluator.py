@@ -138,18 +138,31 @@ class SharedEvaluator:
 
         Returns:
             What :meth:`measure` takes.
+
+        Raises:
+            ValueError: of different lengths.
         """
-        if "neutral" not in self._wanted and set(genders) != {"neutral"}:
+        count = len(pred[0])
+        if not count == len(truth[0]) == len(genders):
+            raise ValueError(f"{count} predictions, {len(truth[0])} truths, {len(genders)} genders")
+        share = "neutral" in self._wanted or set(genders) == {"neutral"}
+        if not share:
             return self.poser.pose(*pred), self.pose_truth(*truth, genders)
         both = self.poser.pose(
             *(torch.cat([part.to(self.device) for part in parts]) for parts in zip(pred, truth))
         )
-        halves = zip(both.vertices.chunk(2), both.joints.chunk(2))
-        prediction, neutral = (BodyOutput(vertices=v, joints=j) for v, j in halves)
-        return prediction, self._truth(*truth, genders, neutral)
+        prediction, neutral = (
+            BodyOutput(vertices=both.vertices[half], joints=both.joints[half])
+            for half in (slice(count), slice(count, None))
+        )
+        return prediction, self.pose_truth(*truth, genders, neutral)
 
     def pose_truth(
-        self, pose: Tensor, betas: Tensor, genders: Sequence[str]
+        self,
+        pose: Tensor,
+        betas: Tensor,
+        genders: Sequence[str],
+        neutral: BodyOutput | None = None,
     ) -> dict[str, BodyOutput]:
         """The ground-truth bodies that the protocols need, by ``truth_body``.
 
@@ -159,17 +172,8 @@ class SharedEvaluator:
             pose: (B, 24, 3, 3).
             betas: (B, 10).
             genders: B words, "neutral", "male" or "female".
+            neutral: the same parameters with the neutral body, where it has been posed already.
         """
-        return self._truth(pose, betas, genders)
-
-    def _truth(
-        self,
-        pose: Tensor,
-        betas: Tensor,
-        genders: Sequence[str],
-        neutral: BodyOutput | None = None,
-    ) -> dict[str, BodyOutput]:
-        """The bodies that are wanted; ``neutral`` has been posed already where it is given."""
         truth = {}
         if "gendered" in self._wanted:
             if neutral is not None and set(genders) == {"neutral"}:

@@ -87,6 +87,19 @@ def stream(seed: int, *place: int) -> int:
     return int(np.random.SeedSequence([seed, *place]).generate_state(1, np.uint64)[0] >> 1)
 
 
+@contextmanager
+def torch_stream(seed: int, step: int) -> Iterator[None]:
+    """A stream of its own for torch's generator, from which stochastic depth draws.
+
+    Without it the masks would depend on what ran before in the process: a training that was
+    stopped, or that follows another seed's, would end elsewhere. Afterwards it is what it was.
+    """
+    used = torch.cuda.is_available() and torch.cuda.is_initialized()
+    with torch.random.fork_rng([torch.cuda.current_device()] if used else []):
+        torch.manual_seed(stream(seed, step, rank(), 1))
+        yield
+
+
 @torch.no_grad()
 def average_gradients(parameters: Iterable[Tensor]) -> None:
     """Replaces every gradient by its mean over the processes, in one exchange.

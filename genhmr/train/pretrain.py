@@ -140,7 +140,7 @@ def pretrain_backbone(
         rng = np.random.default_rng([seed, 1, step, parallel.rank()])
         rows = batch_rows(step, count, batch_size, seed)[parallel.rank() :: parallel.size()]
         images, batch = augment_batch(data.batch(rows), rng)
-        with fast_precision(device, bf16):
+        with fast_precision(device, bf16), parallel.torch_stream(seed, step):
             prediction = model(images.to(device))
             losses = dense_loss(prediction, batch_targets(batch, backbone, device))
             losses["total"].backward()

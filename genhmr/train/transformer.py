@@ -146,7 +146,7 @@ def train_transformer(
         mask = random_training_mask(
             len(batch.pose), model.transformer.num_tokens, generator, tau_max, device
         )
-        with fast_precision(str(device), bfloat16):
+        with fast_precision(str(device), bfloat16), parallel.torch_stream(seed, step):
             with torch.set_grad_enabled(not frozen):
                 grid = model.backbone(batch.images)
             loss, parts = training_losses(

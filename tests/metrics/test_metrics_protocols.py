@@ -161,8 +161,26 @@ def test_missing_ground_truth_and_wrong_lengths_are_refused(bodies, sample):
         Evaluator(protocol_for("h36m", "spin"), bodies)(*sample, GENDERS)
     with pytest.raises(ValueError, match="needs a ground-truth body"):
         Evaluator(protocol_for("3dpw"), bodies)(*pred, None, None, GENDERS)
-    with pytest.raises(ValueError, match="3 genders for 4 poses"):
+    with pytest.raises(ValueError, match="4 predictions, 4 truths, 3 genders"):
         Evaluator(protocol_for("3dpw"), bodies)(*sample, GENDERS[:3])
+    shorter = [part[:2] for part in sample[2:]]
+    for name in ("genhmr", "fastmetro"):  # gendered and neutral truth
+        for genders in (["neutral"] * 4, ["neutral"] * 2):
+            message = f"4 predictions, 2 truths, {len(genders)} genders"
+            with pytest.raises(ValueError, match=message):
+                Evaluator(protocol_for("3dpw", name), bodies)(*pred, *shorter, genders)
+
+
+@pytest.mark.parametrize("name", ["genhmr", "fastmetro"])
+@pytest.mark.parametrize("genders", [GENDERS, ["neutral"] * 4])
+def test_bodies_posed_together_are_those_posed_one_by_one(bodies, sample, name, genders):
+    """Four predictions and four truths in one product, or one after the other."""
+    evaluator = Evaluator(protocol_for("3dpw", name), bodies)
+    together = evaluator(*sample, genders)
+    alone = evaluator.measure(*sample[:2], evaluator.pose_truth(*sample[2:], genders))
+    for metric, values in together.items():
+        np.testing.assert_allclose(values, alone[metric], atol=1e-3, err_msg=metric)
+        assert (values > 1).all(), "they differ, so a swapped or shifted row would show"
 
 
 def test_protocols_are_data():
