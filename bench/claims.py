@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from bench.status import ROUNDING
+from bench.status import DERIVED, ROUNDING, STATED
 from bench.tidy import read_reported
 from genhmr.types import UserError
 
@@ -28,8 +28,9 @@ KINDS = {
     "reduction": {"from", "to", "by"},
     "slower": {"small", "large", "columns"},
 }
-COMMON, OPTIONAL = {"id", "table", "statement", "kind"}, {"among", "unit"}
+COMMON, OPTIONAL = {"id", "table", "statement", "kind"}, {"among", "unit", "origin"}
 SECOND_BEST = "second_best"
+RANGE = " to "
 
 Row = Mapping[str, Any]
 
@@ -51,9 +52,10 @@ class Comparison:
     """Whether ``sum(weight * cell)`` is below zero, and if ``size`` is given, whether -sum is it.
 
     Attributes:
-        terms: weights and cells.
-        label: what is asked, for the report.
-        size: as the paper prints it, for example "11.04"; None where a direction is claimed.
+        terms: weights and cells, all of the same column.
+        label: what is asked of that column, in words.
+        size: as the paper prints it, for example "11.04" or "20 to 30"; None where a direction is
+            claimed.
         percent: ``size`` is a share of the first cell.
     """
 
@@ -61,6 +63,11 @@ class Comparison:
     label: str
     size: str | None = None
     percent: bool = False
+
+    @property
+    def column(self) -> str:
+        """Of the paper's table, for example "3dpw_mpjpe"."""
+        return self.terms[0][1].column
 
 
 def read_claims(path: Path) -> list[dict[str, Any]]:
@@ -86,6 +93,11 @@ def read_claims(path: Path) -> list[dict[str, Any]]:
         if missing or extra:
             raise UserError(
                 f"{path}: claim '{name}' lacks {sorted(missing)} and has unknown {sorted(extra)}."
+            )
+        if claim.setdefault("origin", STATED) not in (STATED, DERIVED):
+            raise UserError(
+                f"{path}: claim '{name}' has the origin {claim['origin']!r}; choose {STATED} or "
+                f"{DERIVED}."
             )
         if name in seen:
             raise UserError(f"{path}: the claim '{name}' comes twice.")
@@ -159,7 +171,7 @@ def _cell(claim: Mapping[str, Any], row: Row, column: str) -> Cell:
 
 def _below(claim: Mapping[str, Any], low: Row, high: Row, column: str) -> Comparison:
     first, second = _cell(claim, low, column), _cell(claim, high, column)
-    return Comparison(((1.0, first), (-1.0, second)), f"{column}: {first} below {second}")
+    return Comparison(((1.0, first), (-1.0, second)), f"{first} below {second}")
 
 
 def _others(claim: Mapping[str, Any], ledger: Ledger, row: Row) -> list[Row]:
@@ -207,7 +219,7 @@ def _reduction(claim: Mapping[str, Any], ledger: Ledger) -> Iterator[Comparison]
         else:
             before = _cell(claim, start, column)
         after = _cell(claim, claim["to"], column)
-        label = f"{column}: {before} to {after} by {size}{' %' if percent else ''}"
+        label = f"{before} to {after} by {size}{' %' if percent else ''}"
         yield Comparison(((-1.0, before), (1.0, after)), label, str(size), percent)
 
 
@@ -215,7 +227,7 @@ def _slower(claim: Mapping[str, Any], ledger: Ledger) -> Iterator[Comparison]:
     for column in claim["columns"]:
         small, large = ([_cell(claim, row, column) for row in claim[n]] for n in ("small", "large"))
         terms = ((1.0, small[0]), (-1.0, small[1]), (-1.0, large[0]), (1.0, large[1]))
-        label = f"{column}: gain {small[0]} to {small[1]} below gain {large[0]} to {large[1]}"
+        label = f"gain {small[0]} to {small[1]} below gain {large[0]} to {large[1]}"
         yield Comparison(terms, label)
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 import pandas as pd
 from scipy.stats import kendalltau
 
@@ -19,12 +18,23 @@ from bench.claims import Cell, Ledger, comparisons, read_claims
 from bench.kept import attach_order, attach_verdicts, read_kept_claims
 from bench.keys import clip_of, sequence_of
 from bench.stage import whole_folder
-from bench.status import JUDGES, METRICS, NOT_RUN, seed_spreads, trained_alike
+from bench.status import (
+    DERIVED,
+    DIRECTION,
+    JUDGES,
+    METRICS,
+    NOT_RUN,
+    SUPPORTED,
+    WHOLE,
+    Chance,
+    chance_of,
+    in_direction,
+    trained_alike,
+)
 from bench.tidy import ROW_ONLY, Rerun, model_of, read_rerun, samples
 from bench.verdicts import Measured, Samples, combine, judge_reported, judge_rerun
 
 Json = dict[str, Any]
-
 
 def rerun_samples(variants: Json, job: Json, rerun: Rerun) -> Measured:
     """Looks up what a rerun measured for a cell of the paper, image by image.
@@ -38,7 +48,7 @@ def rerun_samples(variants: Json, job: Json, rerun: Rerun) -> Measured:
         A function of a cell; it returns words where the cell has no rerun that may rank.
     """
     roles = {entry["kind"]: role for role, entry in variants["datasets"].items()}
-    spreads: dict[str, dict[tuple[str, str], float]] = {}  # by model, once each
+    chances: dict[str, dict[tuple[str, str], Chance]] = {}  # by model, once each
 
     def measured(cell: Cell) -> Samples | str:
         kind, _, metric = cell.column.partition("_")
@@ -58,23 +68,39 @@ def rerun_samples(variants: Json, job: Json, rerun: Rerun) -> Measured:
         found = samples(row, model, role, rerun)
         if found is None or found.empty:
             return f"{cell} was not evaluated on {job['names'][role]}"
-        values = found.groupby("key", sort=False)[metric].mean()  # over the seeds
-        values[found.loc[found[metric].isna(), "key"].unique()] = np.nan  # pandas leaves it out
+        if "seed" in found:
+            values = found.pivot(index="key", columns="seed", values=metric)
+        else:
+            values = found.set_index("key")[[metric]]
+        # A diverged image is no number, whatever it is in the other seeds.
+        values = values.mask(values.isna().any(axis=1)).sort_index()
         group = clip_of if "tokenizer" in row else sequence_of
         sequences = pd.Series([group(key) for key in values.index], index=values.index)
         steps = job["steps"].get(model)
         training = "shipped weights" if model in job["shipped"] else f"{steps} training steps"
-        if model not in spreads:
-            alike = trained_alike(rerun.images, rerun.poses, model)
-            spreads[model] = seed_spreads(alike, pairs=True)
-        spread = spreads[model].get((role, metric))
-        return Samples(values, sequences, training, model, spread)
+        if model not in chances:
+            chances[model] = chance_of(trained_alike(rerun.images, rerun.poses, model))
+        chance = chances[model].get((role, metric))
+        what = f"{metric} on {job['names'][role]}"
+        return Samples(values, sequences, training, model, what, chance)
 
     return measured
 
 
 def judge(claims: list[Json], ledger: Ledger, measured: Measured, seed: int = 0) -> pd.DataFrame:
-    """A line a claim: ``id, table, statement, kind, paper, paper_detail, rerun, rerun_detail``."""
+    """A line a claim.
+
+    Args:
+        claims: see :func:`bench.claims.read_claims`.
+        ledger: the paper's tables.
+        measured: what was rerun.
+        seed: of the draws.
+
+    Returns:
+        ``id, table, statement, kind, origin`` ("stated" by the paper or "derived" from what it
+        does), ``judged`` ("whole", or "direction" where the paper states a size, of which a rerun
+        can only confirm the sign), ``paper, paper_detail, rerun, rerun_detail``.
+    """
     lines = []
     for claim in claims:
         parts = comparisons(claim, ledger)
@@ -82,7 +108,8 @@ def judge(claims: list[Json], ledger: Ledger, measured: Measured, seed: int = 0)
         rerun = combine([judge_rerun(part, measured, len(parts), seed) for part in parts])
         lines.append(
             {
-                **{name: claim[name] for name in ("id", "table", "statement", "kind")},
+                **{name: claim[name] for name in ("id", "table", "statement", "kind", "origin")},
+                "judged": DIRECTION if any(part.size for part in parts) else WHOLE,
                 "paper": paper.verdict,
                 "paper_detail": paper.detail,
                 "rerun": rerun.verdict,
@@ -96,8 +123,9 @@ def ranking(variants: Json, ledger: Ledger, measured: Measured) -> pd.DataFrame:
     """Kendall's tau between the paper's order of a table's rows and the rerun's.
 
     Returns:
-        ``table, column, rows, tau, p`` where at least three rows were rerun; 1 is the same order,
-        0 none, -1 the reverse; ``p`` of no relation.
+        ``table, column, rerun_on, rows, tau, p`` where at least three rows were rerun: the
+        paper's column and what stands in for it, Kendall's tau (1 is the same order, 0 none, -1
+        the reverse) and ``p`` of no relation.
     """
     lines = []
     for number, spec in variants["tables"].items():
@@ -110,21 +138,23 @@ def ranking(variants: Json, ledger: Ledger, measured: Measured) -> pd.DataFrame:
                 continue
             cells = [Cell(number, tuple(key.items()), column) for key in keys]
             found = [(ledger.value(cell), measured(cell)) for cell in cells]
-            pairs = [(paper, own.values.mean()) for paper, own in found if not isinstance(own, str)]
+            pairs = [(paper, own) for paper, own in found if not isinstance(own, str)]
             if len(pairs) < 3:
                 continue
-            reported, rerun = np.array(pairs).T
+            reported = [paper for paper, _ in pairs]
+            rerun = [own.values.to_numpy().mean() for _, own in pairs]
             tau = kendalltau(reported, rerun)
             lines.append(
                 {
                     "table": number,
                     "column": column,
+                    "rerun_on": pairs[0][1].what,
                     "rows": len(pairs),
                     "tau": round(float(tau.statistic), 3),
                     "p": round(float(tau.pvalue), 4),
                 }
             )
-    return pd.DataFrame(lines, columns=["table", "column", "rows", "tau", "p"])
+    return pd.DataFrame(lines, columns=["table", "column", "rerun_on", "rows", "tau", "p"])
 
 
 def _escape(text: str) -> str:
@@ -137,9 +167,18 @@ def latex(verdicts: pd.DataFrame, source: str) -> str:
     """The verdicts as a standalone LaTeX document with booktabs rules."""
     heads = {"paper": "own numbers", "open_run": "open run", "rerun": "rerun"}
     sides = [name for name in heads if name in verdicts]
+
+    def word(line: Json, side: str) -> str:
+        mark = "$^{d}$" if side != "paper" and in_direction(line, line[side]) else ""
+        return f"{line[side]}{mark}"
+
     rows = "\n".join(
         " & ".join(
-            [str(int(line["table"])), _escape(line["statement"]), *(line[side] for side in sides)]
+            [
+                str(int(line["table"])),
+                _escape(line["statement"]) + ("$^{o}$" if line["origin"] == DERIVED else ""),
+                *(word(line, side) for side in sides),
+            ]
         )
         + " \\\\"
         for line in verdicts.to_dict("records")
@@ -154,6 +193,18 @@ def latex(verdicts: pd.DataFrame, source: str) -> str:
         "\\noindent Own numbers: what the paper's table says of its text. Rerun: 95\\,\\% paired "
         f"bootstrap over sequences; {_escape(source)}.{beside}\n\\end{{document}}\n"
     )
+
+
+def count(verdicts: pd.DataFrame, side: str) -> str:
+    """How many claims of the paper have each verdict by one side; our own checks apart."""
+    stated = verdicts[verdicts["origin"] != DERIVED]
+    told = []
+    for verdict, number in stated[side].value_counts().items():
+        told.append(f"{number} {verdict}")
+        signs = sum(in_direction(line, line[side]) for line in stated.to_dict("records"))
+        if verdict == SUPPORTED and side != "paper" and signs:
+            told[-1] += f" ({signs} of them in direction alone)"
+    return ", ".join(told)
 
 
 def write_claims(
@@ -184,12 +235,18 @@ def write_claims(
         verdicts.to_csv(part / "claims.csv", index=False)
         order.to_csv(part / "ranking.csv", index=False)
         (part / "claims.tex").write_text(latex(verdicts, source))
-    click.echo(f"{len(verdicts)} claims; {source}")
+    derived = int((verdicts["origin"] == DERIVED).sum())
+    click.echo(
+        f"{len(verdicts) - derived} claims of the paper and {derived} checks of our own; {source}"
+    )
     for side, what in JUDGES.items():
-        if side not in verdicts:
-            continue
-        counts = verdicts[side].value_counts()
-        click.echo(f"  {what}: " + ", ".join(f"{n} {v}" for v, n in counts.items()))
+        if side in verdicts:
+            click.echo(f"  {what}: {count(verdicts, side)}")
     for line in verdicts[verdicts["rerun"] != NOT_RUN].itertuples():
-        click.echo(f"  {line.rerun:12s} {line.id}: {line.statement}")
+        beside = f" (open run: {line.open_run})" if "open_run" in verdicts else ""
+        click.echo(f"  {line.rerun:12s} {line.id}: {line.statement}{beside}")
+    for table, own in order.groupby("table")["tau"]:
+        if own.notna().any():
+            ends = f"{own.min():+.2f} to {own.max():+.2f}" if len(own) > 1 else f"{own.min():+.2f}"
+            click.echo(f"  Kendall's tau of table {int(table)}: {ends}")
     click.echo(f"written to {out}")

@@ -59,7 +59,7 @@ def read_kept_claims(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame] | None:
     try:
         verdicts = pd.read_csv(judged, dtype=str, keep_default_na=False).set_index("id")
         order = pd.read_csv(ranked, dtype={"table": str}).set_index(_COLUMN)
-        return verdicts[["rerun", "rerun_detail"]], order[["rows", "tau", "p"]]
+        return verdicts[["rerun", "rerun_detail"]], order[["rerun_on", "rows", "tau", "p"]]
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{judged.parent} is damaged: restore results/open.") from error
 
@@ -86,5 +86,6 @@ def attach_order(order: pd.DataFrame, kept: pd.DataFrame) -> pd.DataFrame:
         kept: the second of :func:`read_kept_claims`.
     """
     joined = order.set_index(_COLUMN).join(kept.add_prefix("open_"), how="outer")
+    joined["rerun_on"] = joined["rerun_on"].fillna(joined.pop("open_rerun_on"))
     whole = {"rows": "Int64", "open_rows": "Int64"}
     return joined.astype(whole).reset_index()

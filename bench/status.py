@@ -22,6 +22,16 @@ METHODS = {"mean-pose": "mean pose", "lifted": "lifted keypoints", "default": "s
 # Who judges a claim, by the column of the verdicts.
 JUDGES = {"paper": "the paper's own tables", "open_run": "the committed open run",
           "rerun": "this rerun"}  # fmt: skip
+SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
+# Whether the paper says a claim, or we say it of what the paper does.
+STATED, DERIVED = "stated", "derived"
+# What a rerun was asked: the claim, or of a size that the paper states its sign.
+WHOLE, DIRECTION = "whole", "direction"
+
+
+def in_direction(line: Json, verdict: str) -> bool:
+    """Whether a verdict of a rerun confirms the sign of a size, and not the size."""
+    return line["judged"] == DIRECTION and verdict == SUPPORTED
 
 
 @dataclass(frozen=True)
@@ -65,19 +75,36 @@ def mean_of(frame: pd.DataFrame | None, metric: str) -> Mean:
     return Mean(own.mean, own.low, own.high, len(values), seeds)
 
 
-def seed_spreads(
-    alike: pd.DataFrame | None, pairs: bool = False
-) -> dict[tuple[str, str], float]:
-    """How far one training's mean may lie from that of others, by set and metric.
+@dataclass(frozen=True)
+class Chance:
+    """What another seed changes in the mean of a training.
+
+    Attributes:
+        deviation: standard deviation over trainings that differ in their seed alone, millimetres.
+        seeds: how many there were.
+    """
+
+    deviation: float
+    seeds: int
+
+    def width(self, variance: float, level: float = 0.05) -> float:
+        """Half the width of the interval that holds a sum of means but for chance.
+
+        Args:
+            variance: of the sum, in those of one training: 2 for the difference of two.
+            level: share of the sums that lie outside (Student's t).
+        """
+        freedom = self.seeds - 1
+        return float(student.ppf(1 - level / 2, freedom) * self.deviation * np.sqrt(variance))
+
+
+def chance_of(alike: pd.DataFrame | None) -> dict[tuple[str, str], Chance]:
+    """What seeds change, by set and metric, in the default setting.
 
     Args:
         alike: metrics of a model with several seeds (:func:`trained_alike`), or None.
-        pairs: of the difference of two single trainings, instead of one training and the mean of
-            those seeds.
 
     Returns:
-        Half the width of the 95 % prediction interval, over the seeds (of the default setting):
-        Student's t times the standard deviation, times the square root of 2 or of 1 + 1 / seeds.
         Empty for one seed; without the sets on which one diverged.
     """
     if alike is None or "seed" not in alike or alike["seed"].nunique() < 2:
@@ -86,11 +113,29 @@ def seed_spreads(
     means = own.groupby(["role", "seed"])[list(METRICS)].mean()
     lost = own[list(METRICS)].isna().groupby([own["role"], own["seed"]]).any()
     means = means.mask(lost)  # a diverged image is no number, whatever the others are
-    count = alike["seed"].nunique()
-    width = student.ppf(0.975, count - 1) * np.sqrt(2 if pairs else 1 + 1 / count)
-    spread = means.groupby("role").std(ddof=1) * width
-    spread = spread.mask(means.isna().groupby("role").any())
-    return spread.stack().dropna().to_dict()
+    deviation = means.groupby("role").std(ddof=1)
+    deviation = deviation.mask(means.isna().groupby("role").any())
+    seeds = alike["seed"].nunique()
+    return {key: Chance(float(v), seeds) for key, v in deviation.stack().dropna().items()}
+
+
+def seed_spreads(
+    alike: pd.DataFrame | None, pairs: bool = False
+) -> dict[tuple[str, str], float]:
+    """How far one training's mean may lie from that of others, by set and metric.
+
+    Args:
+        alike: see :func:`chance_of`.
+        pairs: of the difference of two single trainings, instead of one training and the mean of
+            those seeds.
+
+    Returns:
+        Half the width of the 95 % prediction interval.
+    """
+    return {
+        key: chance.width(2 if pairs else 1 + 1 / chance.seeds)
+        for key, chance in chance_of(alike).items()
+    }
 
 
 def trained_alike(

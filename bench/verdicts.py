@@ -12,31 +12,38 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from bench.claims import Cell, Comparison, Ledger
+from bench.claims import RANGE, Cell, Comparison, Ledger
 from bench.intervals import bootstrap_means
-from bench.status import NOT_RUN
+from bench.status import CONTRADICTED, NOT_RUN, SUPPORTED, UNDECIDED, Chance
 from genhmr.types import UserError
 
-SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
 _DRAWS = 10_000  # enough for the tail of a level divided by some thirty parts
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What numbers say of one comparison: a verdict, and why in a few words."""
+    """What numbers say of one comparison.
+
+    Attributes:
+        verdict: of the four.
+        detail: why, in a few words.
+        direction: a size is claimed, and only its sign was judged.
+    """
 
     verdict: str
     detail: str
+    direction: bool = False
 
 
 def judge_reported(comparison: Comparison, ledger: Ledger) -> Answer:
     """What the paper's own table says. A direction must hold as printed; a size must be possible
     for numbers that round to the printed ones.
     """
+    asked = f"{comparison.column}: {comparison.label}"
     values = [ledger.value(cell) for _, cell in comparison.terms]
     total = sum(weight * value for (weight, _), value in zip(comparison.terms, values))
     if comparison.size is None:
-        shown = f"{comparison.label} ({' / '.join(f'{v:g}' for v in values)})"
+        shown = f"{asked} ({' / '.join(f'{v:g}' for v in values)})"
         if abs(total) < 1e-9:
             return Answer(UNDECIDED, f"{shown}, equal as printed")
         return Answer(SUPPORTED if total < 0 else CONTRADICTED, shown)
@@ -46,11 +53,11 @@ def judge_reported(comparison: Comparison, ledger: Ledger) -> Answer:
         before = values[0]
         low, high = 100 * low / (before + slack[0]), 100 * high / (before - slack[0])
         total = 100 * total / before
-    stated = float(comparison.size)
-    decimals = len(comparison.size.partition(".")[2])
+    ends = comparison.size.split(RANGE)
+    decimals = len(ends[0].partition(".")[2])
     half = 0.5 * 10.0**-decimals
-    agrees = low <= stated + half + 1e-9 and high >= stated - half - 1e-9
-    shown = f"{comparison.label}, recomputed {-total:.{max(decimals, 1)}f}"
+    agrees = low <= float(ends[-1]) + half + 1e-9 and high >= float(ends[0]) - half - 1e-9
+    shown = f"{asked}, recomputed {-total:.{max(decimals, 1)}f}"
     return Answer(SUPPORTED if agrees else CONTRADICTED, shown)
 
 
@@ -59,19 +66,21 @@ class Samples:
     """What a rerun measured for one cell.
 
     Attributes:
-        values: one number an image or pose, its name as the index.
+        values: a line an image or pose, its name as the index, and a column a training.
         sequences: the sequence of each, with the same index.
         training: how the model was trained, in a few words; only equals are compared.
         model: whose numbers they are.
-        spread: how far the difference of two trainings of one configuration may lie from zero
-            (95 %, over seeds); None where it was not measured.
+        what: was measured, and on which set: the column of the paper names another where the open
+            world stands in for it.
+        chance: what another seed changes; None where it was not measured.
     """
 
-    values: pd.Series
+    values: pd.DataFrame
     sequences: pd.Series
     training: str = ""
     model: str = ""
-    spread: float | None = None
+    what: str = ""
+    chance: Chance | None = None
 
 
 # The samples of a cell; or why there are none.
@@ -86,6 +95,7 @@ def judge_rerun(
     Of a claimed size only the direction is judged: millimetres do not carry over between worlds.
     Two models that were trained apart differ by their seeds too: a difference between them counts
     only where it exceeds what seeds alone change, and is undecided where that was not measured.
+    Within one model its seeds are drawn as the sequences are.
 
     Args:
         comparison: one part of a claim.
@@ -97,41 +107,59 @@ def judge_rerun(
     Raises:
         UserError: the cells were measured on different images.
     """
-    total: pd.Series | None = None
-    first: Samples | None = None
-    shares: dict[str, float] = {}  # of each model in the sum: within one its seed cancels
+    sized = comparison.size is not None
+    cells: list[tuple[float, Samples]] = []
     for weight, cell in comparison.terms:
         found = measured(cell)
         if isinstance(found, str):
-            return Answer(NOT_RUN, found)
-        first, values = first or found, found.values
-        shares[found.model] = shares.get(found.model, 0.0) + weight
+            return Answer(NOT_RUN, found, sized)
+        cells.append((weight, found))
+    first = cells[0][1]
+    for _, found in cells[1:]:
         if found.training != first.training:
-            return Answer(NOT_RUN, f"{first.training} here and {found.training} there")
-        if total is not None and not values.index.equals(total.index):
+            return Answer(NOT_RUN, f"{first.training} here and {found.training} there", sized)
+        if not found.values.index.equals(first.values.index):
             raise UserError(
-                f"the rows of '{comparison.label}' were measured on different images: rerun the "
-                "evaluation stages."
+                f"the rows of '{comparison.column}: {comparison.label}' were measured on different "
+                "images: rerun the evaluation stages."
             )
-        total = weight * values if total is None else total + weight * values
-    if len(shares) == 1 and not total.any():
-        return Answer(NOT_RUN, f"{comparison.label}: both sides are the same numbers of one model")
+    asked = f"{first.what}: {comparison.label}"
+    models = {found.model: found.values.shape[1] for _, found in cells}
+    apart = len(models) > 1
+    total = sum(
+        weight * (found.values.mean(axis=1, skipna=False) if apart else found.values).to_numpy()
+        for weight, found in cells
+    )
+    if not apart and not total.any():
+        told = f"{asked}: both sides are the same numbers of one model"
+        return Answer(NOT_RUN, told, sized)
     sequences = first.sequences.to_numpy()
-    mean, means, unit = bootstrap_means(total.to_numpy(), sequences, seed, _DRAWS)
+    mean, means, unit = bootstrap_means(total, sequences, seed, _DRAWS)
     low, high = np.percentile(means, [2.5, 97.5])
     shown = (
-        f"{comparison.label}: {mean:+.2f} [{low:+.2f}, {high:+.2f}] over {unit}, n = {len(total)}"
+        f"{asked}: {mean:+.2f} [{low:+.2f}, {high:+.2f}] over {unit}, n = {len(total)}"
     )
-    if len(shares) > 1:
-        if first.spread is None:
-            return Answer(UNDECIDED, f"{shown}; one training each, and no spread over seeds")
-        spread = first.spread * np.sqrt(sum(share**2 for share in shares.values()) / 2)
-        if abs(mean) <= spread:
-            return Answer(UNDECIDED, f"{shown}; seeds alone change {spread:.2f}")
-    if high < 0:
-        return Answer(SUPPORTED, shown)
+    if sized and comparison.percent:
+        shown += f", {-100 * mean / first.values.to_numpy().mean():.2f} % less"
     surely_above = np.percentile(means, 2.5 / parts) > 0
-    return Answer(CONTRADICTED if surely_above else UNDECIDED, shown)
+    if apart:
+        if first.chance is None:
+            told = f"{shown}; one training each, and no spread over seeds"
+            return Answer(UNDECIDED, told, sized)
+        shares = dict.fromkeys(models, 0.0)  # within one model its seed cancels
+        for weight, found in cells:
+            shares[found.model] += weight
+        variance = sum(share**2 / models[name] for name, share in shares.items())
+        level = 0.05 / parts if mean > 0 else 0.05
+        spread = first.chance.width(variance, level)
+        if abs(mean) <= spread:
+            told = f"{shown}; seeds alone change {spread:.2f}"
+            if level < 0.05:
+                told += f" in one of {parts} parts"
+            return Answer(UNDECIDED, told, sized)
+    if high < 0:
+        return Answer(SUPPORTED, shown, sized)
+    return Answer(CONTRADICTED if surely_above else UNDECIDED, shown, sized)
 
 
 def combine(answers: list[Answer]) -> Answer:
@@ -144,4 +172,7 @@ def combine(answers: list[Answer]) -> Answer:
             if verdict == NOT_RUN:
                 return Answer(verdict, detail)
             return Answer(verdict, f"{len(against)} of {len(answers)} parts: {detail}")
-    return Answer(SUPPORTED, f"all {len(answers)} parts")
+    told = f"all {len(answers)} parts"
+    if sized := [answer.detail for answer in answers if answer.direction]:
+        told += f", in direction alone: {'; '.join(sized[:3])}" + ("; ..." if sized[3:] else "")
+    return Answer(SUPPORTED, told)

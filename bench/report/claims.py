@@ -8,10 +8,20 @@ from matplotlib.axes import Axes
 
 from bench.report.html import VERDICTS, plots, row, table, td, text, th, verdict
 from bench.report.svg import COLOUR, Panel, draw
-from bench.status import JUDGES
+from bench.status import DERIVED, JUDGES, in_direction
 
 _LOOK = {"supported": ("good", "s"), "contradicted": ("bad", "X"), "undecided": ("open", "D"),
          "not run": ("muted", ".")}  # fmt: skip
+
+BASIS = (
+    "<p>By the paper: whether its own tables, as printed, agree with its text. By a run: at 95 %, "
+    "paired over the same images, whole sequences drawn anew; a difference between two trainings "
+    "counts only beyond what seeds alone change (Student's t over the trainings of one "
+    "configuration). One part that fails contradicts a claim, at a level divided by the number of "
+    "its parts; all must hold to support it. Where the paper states a size, a run is asked for its "
+    "direction alone, because millimetres do not carry over between worlds; what it measured "
+    "stands beside.</p>\n"
+)
 
 
 def sides(claims: pd.DataFrame) -> dict[str, str]:
@@ -150,20 +160,26 @@ def listing(claims: pd.DataFrame) -> str:
     for line in claims.to_dict("records"):
         digits = line["table"].zfill(2)
         verdicts = [
-            f'<td data-side="By {name}">{verdict(line[side])}'
+            f'<td data-side="By {name}">{verdict(line[side])}{_alone(line, side)}'
             f"<small>{text(line[f'{side}_detail'])}</small></td>"
             for side, name in judges.items()
         ]
+        own = " · our own check of what the paper does" if line["origin"] == DERIVED else ""
         marks = " ".join(f'data-{side.replace("_", "-")}="{known(line[side])}"' for side in judges)
         rows.append(
             f'<tr id="claim-{text(line["id"])}" data-table="{text(digits)}" {marks}>'
             + td(f'<a href="#table-{text(digits)}">{text(digits.lstrip("0"))}</a>', "number")
-            + th(f"{text(line['statement'])}<small><code>{text(line['id'])}</code></small>", "row")
+            + th(f"{text(line['statement'])}<small><code>{text(line['id'])}</code>{own}</small>",
+                 "row")
             + "".join(verdicts)
             + "</tr>"
         )
     head = row(th("Table", kind="number"), th("Claim"), *(th(f"By {s}") for s in judges.values()))
-    return _filter(claims) + table([head], rows, "Claims of the paper", ' id="claim-list"')
+    return BASIS + _filter(claims) + table([head], rows, "Claims of the paper", ' id="claim-list"')
+
+
+def _alone(line: dict, side: str) -> str:
+    return " in direction alone" if side != "paper" and in_direction(line, line[side]) else ""
 
 
 def _filter(claims: pd.DataFrame) -> str:

@@ -19,8 +19,9 @@ Json = dict[str, Any]
 
 PLACE = ["row", "dataset", "metric"]
 COMPARED = (*PLACE, "reported", "rerun", "n", "status")
-JUDGED = ("id", "table", "statement", "paper", "paper_detail", "rerun", "rerun_detail")
-RANKED = ("table", "column", "rows", "tau")
+JUDGED = ("id", "table", "statement", "origin", "judged", "paper", "paper_detail", "rerun",
+          "rerun_detail")  # fmt: skip
+RANKED = ("table", "column", "rerun_on", "rows", "tau")
 SCORED = ("protocol", "metric", "unit", "mean", "low", "high", "n", "total")
 NUMBERS = ("reported", "rerun", "n", "low", "high", "open_run", "seeds", "rows", "tau", "open_tau",
            "mean", "total")  # fmt: skip

@@ -64,8 +64,10 @@ def claims():
     return pd.DataFrame(
         [
             {"id": f"t{number}-{word.replace(' ', '-')}", "table": number, "kind": "best",
-             "statement": f"it {word} <b>", "paper": "supported", "paper_detail": "all 1 parts",
-             "rerun": word, "rerun_detail": HOSTILE}
+             "statement": f"it {word} <b>", "judged": "direction" if number == "02" else "whole",
+             "origin": "derived" if word == "undecided" else "stated",
+             "paper": "supported", "paper_detail": "all 1 parts", "rerun": word,
+             "rerun_detail": HOSTILE}
             for number in ("02", "11") for word in words
         ]
     )  # fmt: skip
@@ -103,7 +105,8 @@ def make_run(folder):
     np.savez(base / "trace.npz", masks=~masks, confidences=masks.astype("float32"))
     (results / "claims").mkdir()
     claims().to_csv(results / "claims" / "claims.csv", index=False)
-    ranking = {"table": ["02", "11"], "column": ["3dpw_mve"] * 2, "rows": 3, "tau": 0.5, "p": 0.1}
+    ranking = {"table": ["02", "11"], "column": ["3dpw_mve"] * 2,
+               "rerun_on": "mve on open-wild", "rows": 3, "tau": 0.5, "p": 0.1}
     pd.DataFrame(ranking).to_csv(results / "claims" / "ranking.csv", index=False)
     record = {"command": f"python -m bench evaluate {HOSTILE}", "seconds": 3.5, "commit": "a" * 40,
               "started": "2026-01-02T03:04:05+00:00", "packages": {"torch": HOSTILE},

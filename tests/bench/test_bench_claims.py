@@ -18,11 +18,16 @@ REPORTED = ROOT / "bench" / "reported"
 # loses a column.
 AGAINST_ITSELF = {
     "t01-3dpw-pa", "t01-3dpw-mve", "t01-emdb", "t01-emdb-mve", "t02-more-is-better",
-    "t03-every-step-helps", "t04-07-best", "t05-codes-over-tokens", "t05-chosen-by-error",
-    "t07-more-data-helps", "t08-default-best", "t09-50-to-100", "t09-50", "t09-50-compromises",
+    "t03-every-step-helps", "t03-ten-suffice", "t05-codes-over-tokens", "t05-chosen-by-error",
+    "t06-chosen-by-error", "t09-50-to-100", "t09-50", "t09-50-compromises",
     "t11-cosine-optimal-at-5", "t11-cubic-peaks-at-20", "t11-linear-peaks-at-20",
-    "t11-root-peaks-at-10", "t11-root-improves-with-iterations", "t15-gain", "t15-is-the-base",
+    "t11-root-peaks-at-10", "t11-root-improves-with-iterations",
+    "t11-cosine-improves-with-iterations", "t11-cubic-improves-with-iterations", "t15-gain",
     "t16-more-degrades", "t16-4-optimal",
+}  # fmt: skip
+# What it does or implies without saying so.
+DERIVED_AND_NOT_SO = {
+    "t04-07-best-emdb", "t07-more-data-helps", "t08-default-best", "t15-is-the-base",
 }  # fmt: skip
 
 # Numbers of the rows k = 1, 2, 3 under which each claim is supported, contradicted, undecided.
@@ -81,9 +86,28 @@ def test_the_shipped_claims_say_of_the_paper_what_was_found_by_hand():
         parts = comparisons(claim, ledger)
         assert parts, claim["id"]
         verdicts[claim["id"]] = combine([judge_reported(p, ledger) for p in parts]).verdict
-    assert {name for name, v in verdicts.items() if v == "contradicted"} == AGAINST_ITSELF
-    # Cosine and Cubic are printed alike at 10 iterations, 79.1 mm.
-    assert {name for name, v in verdicts.items() if v == "undecided"} == {"t11-cosine-10"}
+    contradicted = {name for name, v in verdicts.items() if v == "contradicted"}
+    assert contradicted == AGAINST_ITSELF | DERIVED_AND_NOT_SO
+    # Cosine and Cubic are printed alike at 10 iterations, 79.1 mm; TokenHMR and 3D Multibodies
+    # on 3DPW, 75.8 mm.
+    assert {name for name, v in verdicts.items() if v == "undecided"} == {
+        "t11-cosine-10", "t01-probabilistic-tokenhmr"
+    }  # fmt: skip
+    derived = {claim["id"] for claim in claims if claim["origin"] == "derived"}
+    assert derived == DERIVED_AND_NOT_SO | {"t05-more-codes"}
+
+
+def test_a_stated_range_holds_for_any_size_in_it(tmp_path):
+    ledger = ledger_of(tmp_path, (50, 52, 56))  # 10.71 %
+    claim = claim_of("reduction") | {"unit": "percent"}
+    verdicts = {}
+    for size in ("10 to 20", "5 to 10", "11 to 20", "12 to 20"):
+        (part,) = comparisons(claim | {"by": {"3dpw_mpjpe": size}}, ledger)
+        verdicts[size] = judge_reported(part, ledger).verdict
+    assert verdicts == {
+        "10 to 20": "supported", "5 to 10": "contradicted", "11 to 20": "supported",
+        "12 to 20": "contradicted",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -92,6 +116,7 @@ def test_the_shipped_claims_say_of_the_paper_what_was_found_by_hand():
         (lambda c: c.update(kind="nicer"), "claim 'lower' has the kind 'nicer'; choose one of"),
         (lambda c: c.pop("row"), r"lacks \['row'\]"),
         (lambda c: c.update(rows=[]), r"unknown \['rows'\]"),
+        (lambda c: c.update(origin="ours"), "has the origin 'ours'; choose stated or derived"),
     ],
 )
 def test_a_broken_claim_is_one_sentence(tmp_path, edit, message):

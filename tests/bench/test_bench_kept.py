@@ -8,11 +8,13 @@ from bench.kept import attach_order, attach_verdicts, read_kept_claims
 from genhmr.types import UserError
 
 VERDICTS = pd.DataFrame(
-    {"id": ["a", "b"], "table": "02", "statement": ["one", "100 % & more"], "paper": "supported",
+    {"id": ["a", "b"], "table": "02", "statement": ["one", "100 % & more"],
+     "origin": ["stated", "derived"], "judged": "whole", "paper": "supported",
      "paper_detail": "all 1 parts", "rerun": ["not run", "undecided"], "rerun_detail": "short"}
 )  # fmt: skip
 ORDER = pd.DataFrame(
-    {"table": ["02", "05"], "column": ["3dpw_mve"] * 2, "rows": [6, 4], "tau": [0.2, 1.0],
+    {"table": ["02", "05"], "column": ["3dpw_mve"] * 2,
+     "rerun_on": ["mve on open-wild"] * 2, "rows": [6, 4], "tau": [0.2, 1.0],
      "p": [0.5, 0.08]}
 )  # fmt: skip
 
@@ -44,7 +46,7 @@ def test_the_order_of_rows_is_that_of_either_run(kept):
     assert beside["table"].tolist() == ["02", "05", "10"]
     assert beside["tau"].tolist()[:2] == [0.2, 1.0] and pd.isna(beside["tau"][2])
     assert beside["open_tau"].tolist()[1:] == [0.9, -0.3] and pd.isna(beside["open_tau"][0])
-    assert beside.to_csv(index=False).splitlines()[3] == "10,3dpw_mve,,,,3,-0.3,0.08"
+    assert beside.to_csv(index=False).splitlines()[3] == "10,3dpw_mve,mve on open-wild,,,,3,-0.3,0.08"
 
 
 def test_the_page_in_latex_has_a_column_for_each_side(kept):
