@@ -10,6 +10,10 @@ from bench.predictions import Predictions
 from genhmr.types import UserError
 
 
+class NoOverlap(UserError):
+    """No prediction of a file belongs to any frame."""
+
+
 @dataclass(frozen=True)
 class Match:
     """Which prediction belongs to which frame of the ground truth.
@@ -48,8 +52,21 @@ def _frames_by_image(images: list[str]) -> tuple[dict[str, list[int]], int]:
     return frames, parts
 
 
+def _nearest(
+    center: np.ndarray, frames: list[int], centers: np.ndarray, sides: np.ndarray
+) -> list[int]:
+    """The frame whose box has the nearest centre, if that lies within half its side; else none."""
+    away = np.abs(centers[frames] - center).max(1)
+    best = int(away.argmin())
+    return [frames[best]] if away[best] <= sides[frames[best]] / 2 else []
+
+
 def match_frames(
-    found: Predictions, keys: list[str], images: list[str], numbered: bool = True
+    found: Predictions,
+    keys: list[str],
+    images: list[str],
+    numbered: bool = True,
+    boxes: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Match:
     """Joins predictions and ground truth by name; their order does not matter.
 
@@ -60,10 +77,13 @@ def match_frames(
             have other folders in front; as many of its last parts must agree as tell the images
             of the data set apart.
         numbered: whether keys end in the number of the person (3DPW, EMDB) or of a row (npz sets).
+        boxes: centres (T, 2) and sides (T,) of the frames' boxes in pixels: what the predictions'
+            ``center`` is compared with.
 
     Raises:
-        UserError: a frame is predicted twice, hypotheses are incomplete, an image shows several
-            people and no ``person`` tells which, or no name is known.
+        UserError: a frame is predicted twice, hypotheses are incomplete, or an image shows several
+            people and neither ``person`` nor ``center`` tells which.
+        NoOverlap: no name is known.
     """
     if found.by == "key":
         lookup = {key: [frame] for frame, key in enumerate(keys)}.get
@@ -80,12 +100,19 @@ def match_frames(
         if frames is None:
             unknown.append(str(name))
             continue
+        # Where one person is left, too: the others may have been filtered out.
+        if found.person is None and found.center is not None and boxes is not None:
+            frames = _nearest(found.center[row], frames, *boxes)
+            if not frames:
+                x, y = found.center[row]
+                unknown.append(f"{name} at {x:.0f}, {y:.0f}")
+                continue
         if found.person is None and len(frames) > 1:
             raise UserError(
                 f"{found.path}: {name} shows {len(frames)} people: add a column 'person' with "
-                f"their numbers, or use 'key' (here {keys[frames[0]]})."
+                "their numbers or 'center' with the centres of their boxes in pixels, or use "
+                f"'key' (here {keys[frames[0]]})."
             )
-        # The number counts even where one person is left: the others may have been filtered out.
         if found.person is not None and found.by == "imgname" and numbered:
             wanted = str(found.person[row])
             frames = [frame for frame in frames if keys[frame].rsplit("/", 1)[1] == wanted]
@@ -98,11 +125,12 @@ def match_frames(
             again = "" if found.sample is None else f" and sample {sample}"
             raise UserError(
                 f"{found.path}: frame {keys[frames[0]]}{again} is predicted twice (rows "
-                f"{known[sample]} and {row}): keep one, or number hypotheses in 'sample'."
+                f"{known[sample]} and {row}): keep one, number people in 'person' as the data set "
+                "does, or number hypotheses in 'sample'."
             )
         known[sample] = row
     if not table:
-        raise UserError(
+        raise NoOverlap(
             f"{found.path}: no {found.by} is known to the ground truth; the file has "
             f"'{found.names[0]}', the ground truth has "
             f"'{keys[0] if found.by == 'key' else images[0]}'."
@@ -111,8 +139,9 @@ def match_frames(
     for frame, known in table.items():
         if set(known) != set(range(hypotheses)):
             raise UserError(
-                f"{found.path}: frame {keys[frame]} has the hypotheses {sorted(known)}, others "
-                f"have {hypotheses}: every frame needs 'sample' 0 to {hypotheses - 1}."
+                f"{found.path}: frame {keys[frame]} has 'sample' "
+                f"{', '.join(map(str, sorted(known)))}: every frame needs 0 to {hypotheses - 1}, "
+                "as many as the frame with the most has."
             )
     frames = np.array(sorted(table), np.int64)
     rows = np.array([[table[f][k] for k in range(hypotheses)] for f in frames], np.int64)

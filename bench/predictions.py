@@ -18,15 +18,20 @@ import torch
 from torch import Tensor
 
 from genhmr.body import axis_angle_to_matrix
+from genhmr.body.joints import EXTRA19_NAMES, H36M17_NAMES, LSP14_NAMES, SMPL24_NAMES
 from genhmr.types import NUM_BETAS, NUM_JOINTS, NUM_KEYPOINTS, UserError
 
-# What the column `joints` may hold, with its number of joints.
-JOINT_SETS = {"h36m14": 14, "h36m17": 17, "extra19": 19, "smpl24": 24, "smpl24_regressed": 24}
+# What the column `joints` may hold, in this order.
+JOINT_NAMES = {
+    "h36m14": LSP14_NAMES, "h36m17": H36M17_NAMES, "extra19": EXTRA19_NAMES,
+    "smpl24": SMPL24_NAMES, "smpl24_regressed": SMPL24_NAMES,
+}  # fmt: skip
 KNOWN = (
-    "key", "imgname", "person", "sample", "global_orient", "body_pose", "pose", "betas",
+    "key", "imgname", "person", "center", "sample", "global_orient", "body_pose", "pose", "betas",
     "vertices", "joints", "keypoints_2d",
 )  # fmt: skip
-LARGEST_BODY = 4.0  # metres; what is larger was not written in metres
+LARGEST_BODY = 4.0  # metres; what is typically larger was not written in metres
+LARGEST_ERROR = 100.0  # metres; a single body may be wrong, but not by so much
 GUIDE = "see docs/predictions.md"
 
 
@@ -39,6 +44,7 @@ class Predictions:
         names: (N,) str, a frame key or an image name each.
         by: "key" or "imgname".
         person: (N,) int index of the person in an image, or None.
+        center: (N, 2) float32, centre of the person's box in pixels of the image, or None.
         sample: (N,) int index among the hypotheses for a frame, or None for one each.
         pose: (N, 24, 3) axis-angle or (N, 24, 3, 3) float32, with ``betas`` (N, 10) float32.
         vertices: (N, V, 3) float32 metres.
@@ -51,6 +57,7 @@ class Predictions:
     by: str
     person: np.ndarray | None
     sample: np.ndarray | None
+    center: np.ndarray | None = None
     pose: np.ndarray | None = None
     betas: Tensor | None = None
     vertices: np.ndarray | None = None
@@ -105,7 +112,8 @@ def _numbers(path: Path, columns: dict[str, np.ndarray], name: str, count: int) 
         array = np.asarray(columns[name])
         if array.dtype.kind not in "fiuO":
             raise ValueError(f"dtype {array.dtype}")
-        array = array.astype(np.float32)
+        with np.errstate(over="ignore"):  # what float32 cannot hold is refused below
+            array = array.astype(np.float32, copy=False)
     except (ValueError, TypeError) as error:
         raise UserError(
             f"{path}: '{name}' does not hold numbers in one shape ({GUIDE})."
@@ -139,10 +147,12 @@ def _rotations(path: Path, array: np.ndarray, name: str, joints: tuple[int, ...]
                 some = matrices[start : start + 1024]
                 gram = np.einsum("njik,njil->njkl", some, some)
                 off = np.abs(gram - np.eye(3, dtype=np.float32)).max()
-                if off > 0.02 or (np.linalg.det(some) < 0).any():
+                if off > 0.02:
                     raise UserError(
                         f"{path}: '{name}' holds matrices that are no rotations (off by {off:.2g})."
                     )
+                if (np.linalg.det(some) < 0).any():
+                    raise UserError(f"{path}: '{name}' holds reflections: their determinant is -1.")
             return matrices
         if flat.shape[1] == 3 * number and array.ndim <= 3:
             return flat.reshape(count, number, 3)
@@ -181,6 +191,12 @@ def _points(
         raise UserError(f"{path}: '{name}' has shape {array.shape}, (N, {wanted}, 3) is expected.")
     extent = np.ptp(array, axis=1).max(-1)
     typical = float(np.median(extent))
+    strange = np.flatnonzero(extent > LARGEST_ERROR)
+    if typical <= LARGEST_BODY and len(strange):
+        raise UserError(
+            f"{path}: '{name}' spans {extent[strange[0]]:.4g} in row {strange[0]}, and so do "
+            f"{len(strange)} of {count} rows: write metres, or leave those frames out."
+        )
     if typical > LARGEST_BODY:
         unit = "millimetres" if typical > 100 else "another unit than metres"
         raise UserError(
@@ -202,6 +218,15 @@ def _integers(path: Path, columns: dict[str, np.ndarray], name: str, count: int)
     if array.ndim != 1 or (array != np.round(array)).any() or (array < 0).any():
         raise UserError(f"{path}: '{name}' must hold {count} whole numbers from 0.")
     return array.astype(np.int64)
+
+
+def _centers(path: Path, columns: dict[str, np.ndarray], count: int) -> np.ndarray | None:
+    if "center" not in columns:
+        return None
+    array = _numbers(path, columns, "center", count)
+    if array.shape[1:] != (2,):
+        raise UserError(f"{path}: 'center' has shape {array.shape}, ({count}, 2) is expected.")
+    return array
 
 
 def _keypoints(path: Path, columns: dict[str, np.ndarray], count: int) -> np.ndarray | None:
@@ -227,7 +252,7 @@ def read_predictions(path: Path, joint_set: str | None, num_vertices: int) -> Pr
 
     Args:
         path: ``.npz`` or ``.parquet``.
-        joint_set: what the column ``joints`` holds, a key of ``JOINT_SETS``; None where there is
+        joint_set: what the column ``joints`` holds, a key of ``JOINT_NAMES``; None where there is
             no such column.
         num_vertices: V of the body.
 
@@ -242,13 +267,14 @@ def read_predictions(path: Path, joint_set: str | None, num_vertices: int) -> Pr
     names = np.asarray(columns[by])
     if names.ndim != 1 or names.dtype.kind not in "UOT" or not len(names):
         raise UserError(f"{path}: '{by}' must be a list of names, one a prediction.")
-    names, count = names.astype(str), len(names)
+    names, count = names.astype(str, copy=False), len(names)
     common = {
         "path": path,
         "names": names,
         "by": by,
         "person": _integers(path, columns, "person", count),
         "sample": _integers(path, columns, "sample", count),
+        "center": _centers(path, columns, count),
         "keypoints_2d": _keypoints(path, columns, count),
     }
     has_pose = "pose" in columns or {"global_orient", "body_pose"} <= set(columns)
@@ -270,9 +296,9 @@ def read_predictions(path: Path, joint_set: str | None, num_vertices: int) -> Pr
         return Predictions(
             **common, vertices=_points(path, columns, "vertices", count, num_vertices)
         )
-    if joint_set not in JOINT_SETS:
+    if joint_set not in JOINT_NAMES:
         raise UserError(
-            f"{path} holds joints: say which with --joints, one of {', '.join(JOINT_SETS)}."
+            f"{path} holds joints: say which with --joints, one of {', '.join(JOINT_NAMES)}."
         )
-    points = _points(path, columns, "joints", count, JOINT_SETS[joint_set])
+    points = _points(path, columns, "joints", count, len(JOINT_NAMES[joint_set]))
     return Predictions(**common, joints=points, joint_set=joint_set)

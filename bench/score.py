@@ -7,40 +7,34 @@ protocols. Everything is checked before the first number is computed.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from pandas.api.types import union_categoricals
-from tqdm import tqdm
 
-from bench.keys import sequence_of, track_of
-from bench.matching import match_frames
+from bench.keys import sequence_of
+from bench.matching import Match, NoOverlap, match_frames
+from bench.measuring import PCK_THRESHOLDS, exchanged_legs, measure
 from bench.predictions import Predictions, read_predictions
 from bench.truth import Truth, read_truth
-from genhmr.body import Bodies, axis_angle_to_matrix
+from genhmr.body import Bodies
 from genhmr.body.joints import J24_TO_J14, SPIN24_NAMES
 from genhmr.metrics import (
     Protocol,
-    SharedEvaluator,
     best_of,
+    frames_of,
     kind_of,
-    pck,
     presets_for,
     protocol_for,
     root_of,
-    track_acceleration,
 )
-from genhmr.types import BodyOutput, UserError
+from genhmr.types import UserError
 
 _MARKERS = [*J24_TO_J14, SPIN24_NAMES.index("PelvisMPII")]  # what the marker protocols read
 NAMES = ("protocol", "key", "sequence")  # columns of a result, before its metrics
 METRICS = ("mpjpe", "pa_mpjpe", "mve")
-EXTRAS = ("pa_mve", "accel", "pck")  # measured when asked for
-PCK_THRESHOLDS = {"pck05": 0.05, "pck10": 0.10}  # of the side of the person's box
-BATCH = 32
 ALL = "all"
 
 
@@ -79,103 +73,12 @@ def _usable(
     return good, why
 
 
-def _measure(
-    protocols: dict[str, Protocol],
-    found: Predictions,
-    truth: Truth,
-    frames: np.ndarray,
-    rows: np.ndarray,
-    bodies: Bodies,
-    extras: tuple[str, ...],
-) -> dict[str, dict[str, np.ndarray]]:
-    """Metrics (T, K) of every protocol, for K hypotheses of T frames."""
-    evaluator = SharedEvaluator(
-        protocols, bodies, with_pa_mve="pa_mve" in extras, with_gap="accel" in extras
-    )
-    errors: dict[str, dict[str, np.ndarray]] = {name: {} for name in protocols}
-    bar = tqdm(total=rows.size, desc="score", unit="frame", mininterval=2, delay=2)
-    for start in range(0, len(frames), BATCH):
-        chunk = slice(start, start + BATCH)
-        at = frames[chunk]
-        posed, parameters = None, None
-        if truth.has_smpl.all():
-            pose = axis_angle_to_matrix(torch.from_numpy(truth.pose[at]))
-            parameters = pose, torch.from_numpy(truth.betas[at])
-            genders = [truth.genders[i] for i in at]
-            if found.pose is None:
-                posed = evaluator.pose_truth(*parameters, genders)
-        markers = torch.from_numpy(truth.joints_3d[at])
-        for k in range(rows.shape[1]):
-            own = rows[chunk, k]
-            if found.joints is not None:
-                joints = torch.from_numpy(found.joints[own])
-                measured = evaluator.measure_joints(joints, found.joint_set, posed, markers)
-            elif found.pose is not None:
-                own_parameters = found.rotations(own), found.betas[own]
-                if posed is None and parameters is not None:  # of the first hypothesis
-                    body, posed = evaluator.pose_both(own_parameters, parameters, genders)
-                else:
-                    body = evaluator.poser.pose(*own_parameters)
-                measured = evaluator.measure(body, posed, markers)
-            else:
-                vertices = torch.from_numpy(found.vertices[own])
-                body = BodyOutput(vertices, vertices.new_full((len(own), 24, 3), torch.nan))
-                measured = evaluator.measure(body, posed, markers)
-            for protocol, metrics in measured.items():
-                for name, values in metrics.items():
-                    if name not in errors[protocol]:
-                        shape = (*rows.shape, *values.shape[1:])
-                        errors[protocol][name] = np.full(shape, np.nan, values.dtype)
-                    errors[protocol][name][chunk, k] = values
-            bar.update(len(own))
-    bar.close()
-    for metrics in errors.values():
-        if "pa_mve" in extras:
-            metrics.setdefault("pa_mve", np.full(rows.shape, np.nan))  # joints have no surface
-        if "accel" in extras:
-            metrics["accel"] = _accelerations(metrics.pop("gap"), truth, frames)
-        if "pck" in extras:
-            metrics |= _correct_keypoints(found, truth, frames, rows)
-    return errors
-
-
-def _accelerations(gap: np.ndarray, truth: Truth, frames: np.ndarray) -> np.ndarray:
-    """(T, K) from gaps (T, K, J, 3): hypothesis k of every frame makes one motion."""
-    places = [track_of(truth.keys[frame]) for frame in frames]
-    tracks = np.array([track for track, _ in places])
-    numbers = np.array([number for _, number in places])
-    columns = [track_acceleration(gap[:, k], tracks, numbers) for k in range(gap.shape[1])]
-    return np.stack(columns, 1)
-
-
-def _correct_keypoints(
-    found: Predictions, truth: Truth, frames: np.ndarray, rows: np.ndarray
-) -> dict[str, np.ndarray]:
-    """(T, K) shares of correct keypoints, by threshold."""
-    true = truth.keypoints_2d[frames]
-    return {
-        name: np.stack(
-            [
-                pck(
-                    found.keypoints_2d[rows[:, k]],
-                    true[..., :2],
-                    true[..., 2],
-                    truth.box_size[frames],
-                    threshold,
-                )
-                for k in range(rows.shape[1])
-            ],
-            1,
-        )
-        for name, threshold in PCK_THRESHOLDS.items()
-    }
-
-
 @dataclass(frozen=True)
 class Scores:
     """The result of one file of predictions.
 
     Attributes:
+        dataset: that was scored.
         frames: one line a frame and protocol: ``NAMES``, categorical, then ``metrics``; of
             several hypotheses the best, metric by metric.
         metrics: ``mpjpe, pa_mpjpe, mve`` and, where asked for, ``pa_mve`` (mm), ``accel`` (mm a
@@ -186,8 +89,10 @@ class Scores:
         missing: keys without a prediction, by protocol.
         unknown: names of predictions that no frame has.
         hypotheses: K.
+        warning: what is strange about the predictions, or nothing.
     """
 
+    dataset: str
     frames: pd.DataFrame
     metrics: tuple[str, ...]
     protocols: dict[str, Protocol]
@@ -196,6 +101,7 @@ class Scores:
     missing: dict[str, list[str]]
     unknown: list[str]
     hypotheses: int
+    warning: str = ""
 
 
 def score(
@@ -216,7 +122,7 @@ def score(
         root: folder of the data set.
         bodies: body models.
         joint_set: of the column ``joints``.
-        extras: of ``EXTRAS``.
+        extras: of ``bench.measuring.EXTRAS``.
 
     Raises:
         UserError: unknown names, bad files, no common frame, or no protocol that fits the file.
@@ -228,24 +134,42 @@ def score(
             f"{path} has no 'keypoints_2d', which pck measures (see docs/predictions.md)."
         )
     tables, used, left_out, total, missing = [], {}, {}, {}, {}
-    unknown: list[str] = []
-    hypotheses = 1
-    for split in dict.fromkeys(protocol.frames for protocol in protocols.values()):
+    matches: list[Match] = []
+    nowhere: NoOverlap | None = None
+    warning = ""
+    splits = list(dict.fromkeys(protocol.frames for protocol in protocols.values()))
+    for split in splits:
         group = {n: p for n, p in protocols.items() if p.frames == split}
-        truth = read_truth(kind_of(dataset), root, split, bodies)
+        markers = any(p.truth_joints == "spin24" for p in group.values())
+        truth = read_truth(kind_of(dataset), root, split, bodies, markers, "pck" in extras)
         group, why = _usable(group, found, truth, bodies)
         left_out |= why
         if not group:
             continue
-        match = match_frames(found, truth.keys, truth.images, kind_of(dataset) != "h36m")
-        unknown, hypotheses = match.unknown, match.rows.shape[1]
-        errors = _measure(group, found, truth, match.frames, match.rows, bodies, extras)
+        boxes = truth.center, truth.box_size
+        try:
+            match = match_frames(
+                found, truth.keys, truth.images, kind_of(dataset) != "h36m", boxes
+            )
+        except NoOverlap as error:  # with this split; another may have the frames
+            nowhere = nowhere or error
+            frames = frames_of(dataset, next(iter(group.values())))
+            left_out |= dict.fromkeys(group, f"no prediction is of a frame {frames}")
+            continue
+        matches.append(match)
+        if split == splits[-1]:
+            found = replace(found, names=found.names[:0].copy())  # 10 MB of paths
+        errors = measure(group, found, truth, match.frames, match.rows, bodies, extras)
+        if found.joints is not None:
+            warning = warning or exchanged_legs(group, found, truth, match, errors, bodies)
         used |= group
         total |= dict.fromkeys(group, len(truth.keys))
         missing |= dict.fromkeys(group, match.missing)
         keys = [truth.keys[frame] for frame in match.frames]
         del truth  # tens of megabytes, and so are the tables
         tables += _tables(errors, keys)
+    if nowhere and not used:
+        raise nowhere
     del found
     if not used:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
@@ -254,10 +178,18 @@ def score(
         name, reason = next(iter(left_out.items()))
         raise UserError(f"{path} cannot be scored under protocol '{name}': {reason}.")
     metrics = tuple(name for name in tables[0] if name not in NAMES)
-    frames = pd.concat([table[[*metrics]] for table in tables], ignore_index=True)
+    # Column by column: all tables twice are 20 MB.
+    frames = pd.DataFrame(
+        {metric: np.concatenate([table.pop(metric) for table in tables]) for metric in metrics}
+    )
     for i, column in enumerate(NAMES):
         frames.insert(i, column, union_categoricals([table[column] for table in tables]))
-    return Scores(frames, metrics, used, left_out, total, missing, unknown, hypotheses)
+    # A prediction is unknown where no split has it.
+    unknown = [n for n in matches[0].unknown if all(n in set(m.unknown) for m in matches[1:])]
+    hypotheses = max(match.rows.shape[1] for match in matches)
+    return Scores(
+        dataset, frames, metrics, used, left_out, total, missing, unknown, hypotheses, warning
+    )
 
 
 def _tables(

@@ -20,6 +20,7 @@ from bench.intervals import bootstrap
 from bench.score import METRICS, NAMES, Scores, choose_protocols, score
 from bench.stage import whole_folder
 from genhmr.body.model_files import load_bodies
+from genhmr.metrics import frames_of
 from genhmr.types import UserError
 
 _NOTHING = {
@@ -33,8 +34,29 @@ UNITS = {"accel": "mm/frame^2", "pck05": "share", "pck10": "share"}
 
 
 def summarise(scores: Scores, seed: int = 0) -> pd.DataFrame:
-    """One line a protocol and metric: ``unit, mean, low, high, n, total, interval`` (95 %)."""
-    return _intervals(scores.frames, scores, seed)
+    """One line a protocol and metric: ``unit, mean, low, high, n, total, interval`` (95 %).
+
+    With several protocols also ``shift, shift_low, shift_high``: how far the same predictions move
+    from the first of them, paired over the frames that both count.
+    """
+    summary = _intervals(scores.frames, scores, seed)
+    if len(scores.protocols) < 2:
+        return summary
+    first, *others = scores.protocols
+    parts = {n: own for n, own in scores.frames.groupby("protocol", sort=False, observed=True)}
+    start = parts[first].drop(columns=["protocol", "sequence"])
+    moved = [summary[summary["protocol"] == first].assign(shift=0.0)]
+    for name in others:
+        both = parts[name].merge(start, on="key", suffixes=("", "_first"))
+        own = summary[summary["protocol"] == name]
+        if not both.empty:
+            gaps = {metric: both[metric] - both[f"{metric}_first"] for metric in scores.metrics}
+            found = _intervals(both.assign(**gaps), scores, seed)
+            names = {"mean": "shift", "low": "shift_low", "high": "shift_high"}
+            found = found.rename(columns=names)[["metric", *names.values()]]
+            own = own.merge(found, on="metric", how="left")
+        moved.append(own)
+    return pd.concat(moved, ignore_index=True)
 
 
 def compare(ours: Scores, theirs: Scores, seed: int = 0) -> pd.DataFrame:
@@ -89,7 +111,7 @@ def _intervals(frames: pd.DataFrame, scores: Scores, seed: int) -> pd.DataFrame:
 
 
 def _plot(summary: pd.DataFrame, title: str, out: Path) -> None:
-    """How far the same predictions move between protocols."""
+    """How far the same predictions move between protocols, from the first of them."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -99,19 +121,26 @@ def _plot(summary: pd.DataFrame, title: str, out: Path) -> None:
     metrics = list(units)
     names = list(dict.fromkeys(summary["protocol"]))
     figure, axes = plt.subplots(
-        1, len(metrics), figsize=(4 * len(metrics), 0.4 * len(names) + 1.2), sharey=True
+        1, len(metrics), figsize=(4.4 * len(metrics), 0.4 * len(names) + 1.2), sharey=True
     )
     for axis, metric in zip(np.atleast_1d(axes), metrics):
         own = summary[summary["metric"] == metric].set_index("protocol").reindex(names)
-        mean = own["mean"].to_numpy()
-        reach = np.abs(np.stack([mean - own["low"], own["high"] - mean]))
-        axis.errorbar(mean, range(len(names)), xerr=reach, fmt="o", capsize=3)
-        label = f"{metric.upper().replace('_', '-')} ({units[metric]})"
+        shift = own["shift"].to_numpy()
+        reach = np.abs(np.stack([shift - own["shift_low"], own["shift_high"] - shift]))
+        axis.errorbar(shift, range(len(names)), xerr=np.nan_to_num(reach), fmt="o", capsize=3)
+        axis.axvline(0, color="0.6", lw=0.8, zorder=0)
+        for row, mean in enumerate(own["mean"]):
+            axis.annotate(
+                _number(mean, units[metric]), (1.02, row), xycoords=("axes fraction", "data"),
+                va="center", fontsize=8, annotation_clip=False,
+            )  # fmt: skip
+        label = f"{metric.upper().replace('_', '-')}, shift from {names[0]} ({units[metric]})"
         axis.set(xlabel=label, yticks=range(len(names)))
         axis.set_yticklabels(names)
         axis.grid(axis="x", alpha=0.3)
     np.atleast_1d(axes)[0].invert_yaxis()
-    figure.suptitle(title)
+    figure.subplots_adjust(wspace=0.3)
+    figure.suptitle(f"{title}; at the right the mean under each protocol")
     figure.savefig(out, dpi=120, bbox_inches="tight", metadata={"Software": None})
     plt.close(figure)
 
@@ -127,11 +156,24 @@ def _text(table: pd.DataFrame) -> str:
         ],
         n=[f"{n} of {total}" for n, total in zip(table["n"], table["total"])],
     )
-    return shown[["protocol", "metric", "unit", "mean", "interval", "n"]].to_string(index=False)
+    columns = ["protocol", "metric", "unit", "mean", "interval", "n"]
+    if "shift" in table:
+        columns.append("shift")
+        shown["shift"] = [
+            "-" if np.isnan(shift) else f"{shift:+.4f}" if unit == "share" else f"{shift:+.2f}"
+            for shift, unit in zip(table["shift"], table["unit"])
+        ]
+    return shown[columns].to_string(index=False)
 
 
 def _number(value: float, unit: str) -> str:
     return f"{value:.4f}" if unit == "share" else f"{value:.2f}"
+
+
+def _told(scores: Scores, name: str) -> str:
+    """Every choice of a protocol in one line."""
+    protocol = scores.protocols[name]
+    return protocol.describe(frames_of(scores.dataset, protocol))
 
 
 def _about(path: Path, scores: Scores) -> dict[str, Any]:
@@ -139,15 +181,18 @@ def _about(path: Path, scores: Scores) -> dict[str, Any]:
     return {
         "predictions": path.name,
         "hypotheses": scores.hypotheses,
-        "protocols": {n: p.describe() for n, p in scores.protocols.items()},
+        "protocols": {n: _told(scores, n) for n in scores.protocols},
         "left_out": scores.left_out,
         "missing": scores.missing,
         "unknown": scores.unknown,
+        **({"warning": scores.warning} if scores.warning else {}),
     }
 
 
 def _tell_gaps(path: Path, scores: Scores) -> None:
-    """Frames without a prediction, and predictions without a frame."""
+    """What is strange, frames without a prediction, and predictions without a frame."""
+    if scores.warning:
+        click.echo(f"{path.name}: {scores.warning}")
     for keys in dict.fromkeys(tuple(keys) for keys in scores.missing.values() if keys):
         click.echo(
             f"MISSING: {len(keys)} frames have no prediction in {path.name} ({_some(list(keys))})"
@@ -177,8 +222,10 @@ def _refuse_foreign(out: Path) -> None:
     """A result replaces an older result and nothing else.
 
     Raises:
-        UserError: ``out`` is a file, or a folder that `score` did not write.
+        UserError: ``out`` is a file or lies below one, or is a folder that `score` did not write.
     """
+    if blocked := next((path for path in out.parents if path.is_file()), None):
+        raise UserError(f"{out} cannot be made: {blocked} is a file. Name another with --out.")
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     try:
@@ -237,8 +284,8 @@ def run(
     for metric in scores.metrics:
         if scores.frames[metric].isna().all():
             click.echo(f"  {metric}: nothing to measure, {_NOTHING[metric]}")
-    for name, protocol in scores.protocols.items():
-        click.echo(f"  {name}: {protocol.describe()}")
+    for name in scores.protocols:
+        click.echo(f"  {name}: {_told(scores, name)}")
     for name, reason in scores.left_out.items():
         click.echo(f"  {name}: not scored, {reason}")
     _tell_gaps(path, scores)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 ROOT = Path(__file__).resolve().parents[1]
 VIDEOS, FRAMES = 24, 1495  # 3DPW's test split has 24 videos and 35,515 person frames
@@ -29,12 +30,12 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 
 
 def write_set(root: Path) -> None:
-    """Random people in 3DPW's layout, and predictions that are 0.1 rad off."""
+    """Random people in 3DPW's layout, and predictions 0.1 rad off as HMR2.0's loop writes them."""
     rng = np.random.default_rng(0)
     folder = root / "datasets" / "raw" / "open-wild" / "sequenceFiles" / "test"
     folder.mkdir(parents=True)
     (root / "datasets" / "open").symlink_to(ROOT / "datasets" / "open")
-    keys, poses = [], []
+    images, poses = [], []
     camera = np.array([[1000.0, 0.0, 540.0], [0.0, 1000.0, 960.0], [0.0, 0.0, 1.0]])
     for video in range(VIDEOS):
         pose = rng.normal(0.0, 0.3, (FRAMES, 72))
@@ -50,11 +51,18 @@ def write_set(root: Path) -> None:
             "cam_intrinsics": camera,
         }
         (folder / f"video_{video:02d}.pkl").write_bytes(pickle.dumps(content))
-        keys += [f"video_{video:02d}/{frame:05d}/0" for frame in range(FRAMES)]
+        images += [f"video_{video:02d}/image_{frame:05d}.jpg" for frame in range(FRAMES)]
         poses.append(pose.astype(np.float32))
     pose = np.concatenate(poses)
     pose += rng.normal(0.0, 0.1, pose.shape).astype(np.float32)
-    np.savez(root / "method.npz", key=np.array(keys), pose=pose, betas=np.zeros((len(pose), 10)))
+    matrices = Rotation.from_rotvec(pose.reshape(-1, 3)).as_matrix().astype(np.float32)
+    matrices = matrices.reshape(-1, 24, 3, 3)
+    np.savez(
+        root / "method.npz",
+        imgname=np.array([f"/somewhere/3DPW/imageFiles/{image}" for image in images]),
+        person=np.zeros(len(images), int), global_orient=matrices[:, :1],
+        body_pose=matrices[:, 1:], betas=np.zeros((len(images), 10), np.float32),
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")

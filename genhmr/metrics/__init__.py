@@ -12,7 +12,7 @@ from genhmr.metrics.functional import (
     similarity_align,
     similarity_transform,
 )
-from genhmr.metrics.presets import PRESETS, kind_of, presets_for, protocol_for
+from genhmr.metrics.presets import PRESETS, frames_of, kind_of, presets_for, protocol_for
 from genhmr.metrics.protocols import (
     Protocol,
     evaluate_batch,
@@ -33,6 +33,7 @@ __all__ = [
     "best_of",
     "evaluate_batch",
     "evaluate_joints",
+    "frames_of",
     "kind_of",
     "mpjpe",
     "mve",

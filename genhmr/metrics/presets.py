@@ -81,6 +81,20 @@ def kind_of(dataset: str) -> str:
     return kind
 
 
+# Which frames a split of a reader holds (genhmr.data.readers).
+_FRAMES = {
+    ("3dpw", "test"): "of the test split with campose_valid",
+    ("emdb", "test"): "of EMDB-1 with good_frames_mask",
+    ("h36m", "test"): "of P1 (S9 and S11, all cameras)",
+    ("h36m", "test-p2"): "of P2 (S9 and S11, the frontal camera)",
+}
+
+
+def frames_of(dataset: str, protocol: Protocol) -> str:
+    """The frames that a protocol counts on a data set, in words; the split where none are known."""
+    return _FRAMES.get((kind_of(dataset), protocol.frames), protocol.frames)
+
+
 def presets_for(dataset: str) -> dict[str, Protocol]:
     """Every preset that says how to evaluate on a data set, by its name."""
     kind = kind_of(dataset)

@@ -29,6 +29,13 @@ from genhmr.types import BodyOutput, UserError
 JOINTS = ("h36m14", "h36m17", "extra14", "smpl24", "smpl24_regressed")
 ROOTS = ("pelvis", "mean_of_hips", "vertex_centroid")
 AGGREGATES = ("frames", "sequences")
+REGRESSORS = {
+    "h36m14": "J_regressor_h36m on posed vertices",
+    "h36m17": "J_regressor_h36m on posed vertices",
+    "extra14": "SMPL_to_J19 on posed vertices",
+    "smpl24": "kinematic, no regressor",
+    "smpl24_regressed": "the neutral J_regressor on posed vertices",
+}
 
 
 @dataclass(frozen=True)
@@ -75,13 +82,23 @@ class Protocol:
         if self.truth_joints == "spin24" and (not fourteen or self.root == "vertex_centroid"):
             raise ValueError("spin24 ground truth needs 14 joints and a root among them")
 
-    def describe(self) -> str:
-        """One line for the caption of a table."""
+    @property
+    def regressor(self) -> str:
+        """What makes the joints out of a posed body, in words."""
+        return REGRESSORS[self.joints]
+
+    def describe(self, frames: str = "") -> str:
+        """Every choice in one line.
+
+        Args:
+            frames: the frame filter in words, see :func:`genhmr.metrics.presets.frames_of`.
+        """
         return (
-            f"joints {self.joints}, root {self.root}, ground-truth body {self.truth_body}, "
-            f"ground-truth joints {self.truth_joints}, "
+            f"joints {self.joints} ({self.regressor}), root {self.root}, "
+            f"ground-truth body {self.truth_body}, ground-truth joints {self.truth_joints}, "
+            "PA a similarity without reflection a frame, "
             f"MVE {'root-aligned' if self.align_vertices else 'not aligned'}, "
-            f"frames {self.frames}, mean over {self.aggregate}"
+            f"frames {frames or self.frames}, mean over {self.aggregate}"
         )
 
 

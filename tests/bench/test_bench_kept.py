@@ -46,7 +46,8 @@ def test_the_order_of_rows_is_that_of_either_run(kept):
     assert beside["table"].tolist() == ["02", "05", "10"]
     assert beside["tau"].tolist()[:2] == [0.2, 1.0] and pd.isna(beside["tau"][2])
     assert beside["open_tau"].tolist()[1:] == [0.9, -0.3] and pd.isna(beside["open_tau"][0])
-    assert beside.to_csv(index=False).splitlines()[3] == "10,3dpw_mve,mve on open-wild,,,,3,-0.3,0.08"
+    last = beside.to_csv(index=False).splitlines()[3]
+    assert last == "10,3dpw_mve,mve on open-wild,,,,3,-0.3,0.08"
 
 
 def test_the_page_in_latex_has_a_column_for_each_side(kept):

@@ -115,6 +115,10 @@ def test_every_way_to_write_the_same_bodies_gives_the_same_numbers(
             "person": np.array([int(k.rsplit("/", 1)[1]) for k in truth.keys]),
             "pose": pose, "betas": betas,
         },
+        "boxes.npz": {  # as 4D-Humans' loader has it: numbers of people are all 0 there
+            "imgname": np.array([f"/data/3DPW/{image}" for image in truth.images]),
+            "center": truth.center + 3.0, "pose": pose, "betas": betas,
+        },
         "shuffled.npz": {k: v[np.random.default_rng(1).permutation(count)]
                          for k, v in predictions.items()},
     }  # fmt: skip
@@ -176,7 +180,7 @@ def test_of_several_hypotheses_the_best_counts(checkout, bodies, predictions, tm
     with pytest.raises(UserError, match="predicted twice"):
         measure(checkout, bodies, write(tmp_path / "twice.npz", both))
     short = {name: values[:-1] for name, values in both.items()}
-    with pytest.raises(UserError, match="every frame needs 'sample' 0 to 1"):
+    with pytest.raises(UserError, match="has 'sample' 0: every frame needs 0 to 1"):
         measure(checkout, bodies, write(tmp_path / "short.npz", short))
 
 

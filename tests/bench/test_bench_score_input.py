@@ -12,10 +12,15 @@ from click.testing import CliRunner
 
 from bench.__main__ import cli
 from bench.matching import match_frames
-from bench.predictions import Predictions
+from bench.predictions import JOINT_NAMES, Predictions
+from bench.score import score
+from bench.truth import read_truth
 from genhmr.body import SMPL, axis_angle_to_matrix
 from genhmr.types import UserError
+from genhmr.world.generate import generate
 from tests.bench.prediction_files import DATASET, measure, write
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_missing_and_unknown_frames_are_counted_and_told(
@@ -175,6 +180,111 @@ def test_an_image_of_several_people_asks_who_is_meant():
     match = match_frames(found(np.array([0, 0])), keys[1:], images[1:])
     assert match.frames.tolist() == [1] and match.missing == ["walk/00001/1"]
     assert match.unknown == ["x/imageFiles/walk/image_00001.jpg person 0"]
+
+
+def test_the_nearest_box_tells_who_is_meant():
+    """Two people in one image, one alone in the next whose neighbour was filtered out."""
+    keys = ["walk/00001/0", "walk/00001/1", "walk/00002/0"]
+    images = ["walk/image_00001.jpg"] * 2 + ["walk/image_00002.jpg"]
+    boxes = np.array([[100.0, 200.0], [160.0, 200.0], [100.0, 200.0]]), np.array([80.0, 80.0, 80.0])
+    names = np.array([images[0], images[0], images[2], images[2]])
+    center = np.array([[150.0, 210.0], [110.0, 190.0], [100.0, 239.0], [170.0, 200.0]])
+    found = Predictions(Path("p.npz"), names, "imgname", None, None, center)
+    match = match_frames(found, keys, images, boxes=boxes)
+    assert match.frames.tolist() == [0, 1, 2] and match.rows.tolist() == [[1], [0], [2]]
+    assert match.unknown == ["walk/image_00002.jpg at 170, 200"]
+    crowd = Predictions(Path("p.npz"), names[:2], "imgname", None, None, center[[0, 0]])
+    with pytest.raises(UserError, match="frame walk/00001/1 is predicted twice"):
+        match_frames(crowd, keys, images, boxes=boxes)
+    # Numbers of people, where there are any, are what counts.
+    numbered = Predictions(Path("p.npz"), names[:2], "imgname", np.array([0, 1]), None, center[:2])
+    assert match_frames(numbered, keys, images, boxes=boxes).rows.tolist() == [[0], [1]]
+
+
+def test_a_split_that_the_file_does_not_touch_leaves_the_others(checkout_lab, bodies, tmp_path):
+    """Protocol 1 has all cameras, protocol 2 the frontal one."""
+    root, p1, p2 = checkout_lab
+
+    def columns(keys):
+        return {"key": np.array(keys), "pose": np.zeros((len(keys), 24, 3)),
+                "betas": np.zeros((len(keys), 10))}  # fmt: skip
+
+    def run(keys, *names):
+        return score(write(tmp_path / "p.npz", columns(keys)), "open-lab", names, root, bodies)
+
+    aside = sorted(set(p1) - set(p2))
+    both = run([*p1, "nobody/1"], "h36m-p1", "h36m-p2")
+    assert both.unknown == ["nobody/1"], "frames of P1 are no strangers because P2 lacks them"
+    assert run([*p1, "nobody/1"], "h36m-p2", "h36m-p1").unknown == ["nobody/1"]
+    alone = run(aside, "all")
+    assert "h36m-p1" in alone.protocols and "h36m-p2" not in alone.protocols
+    assert "no prediction is of a frame of P2" in alone.left_out["h36m-p2"]
+    with pytest.raises(UserError, match="cannot be scored under protocol 'h36m-p2': no prediction"):
+        run(aside, "h36m-p1", "h36m-p2")
+    with pytest.raises(UserError, match="no key is known to the ground truth"):
+        run(["nobody/1"], "all")
+
+
+@pytest.fixture(scope="module")
+def checkout_lab(tmp_path_factory, bodies):
+    """A small open-lab, and the keys of its two protocols."""
+    root = tmp_path_factory.mktemp("lab") / "open-lab"
+    generate("open-lab", root, bodies, ROOT / "datasets" / "open" / "motion", {"test": 24}, 3, 64)
+    keys = [read_truth("h36m", root, split, bodies).keys for split in ("test", "test-p2")]
+    assert 0 < len(keys[1]) < len(keys[0])
+    return root, *keys
+
+
+@pytest.mark.parametrize("joint_set", ["h36m17", "extra19"])
+def test_joints_with_the_legs_exchanged_are_noticed(
+    checkout, bodies, predictions, tmp_path, joint_set
+):
+    """Human3.6M's own order has the right leg first; SPIN's regressor the left."""
+    matrices = axis_angle_to_matrix(torch.from_numpy(predictions["pose"]))
+    with torch.no_grad():
+        vertices = SMPL(bodies.neutral)(matrices, torch.from_numpy(predictions["betas"])).vertices
+    matrix = bodies.regressor_h36m if joint_set == "h36m17" else bodies.regressor_extra19
+    joints = (torch.from_numpy(matrix).float() @ vertices).numpy()
+    names = JOINT_NAMES[joint_set]
+    turn = [names.index({"L": "R", "R": "L"}[n[0]] + n[1:]) if n[1:] in ("Hip", "Knee", "Ankle")
+            else i for i, n in enumerate(names)]  # fmt: skip
+    assert sorted(turn) != turn
+
+    def warning(order):
+        columns = {"key": predictions["key"], "joints": joints[:, order]}
+        path = write(tmp_path / "j.npz", columns)
+        name = "wham" if joint_set == "h36m17" else "hmr2"
+        return measure(checkout, bodies, path, (name,), joint_set=joint_set).warning
+
+    assert warning(list(range(len(names)))) == ""
+    told = warning(turn)
+    assert told.startswith("LEGS: with the left and the right leg exchanged, MPJPE under ")
+    assert f"see the order of {joint_set} in docs/predictions.md" in told
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c["joints"].__setitem__(1, 1000 * c["joints"][1]), "spans .* in row 1, and so"),
+        (lambda c: c.update(center=np.zeros((len(c["key"]), 3))), "'center' has shape"),
+    ],
+)
+def test_a_row_in_another_unit_is_refused(checkout, bodies, predictions, tmp_path, change, message):
+    rng = np.random.default_rng(0)
+    columns = {"key": predictions["key"], "joints": rng.normal(0, 0.4, (len(predictions["key"]),
+                                                                        17, 3))}  # fmt: skip
+    change(columns)
+    with pytest.raises(UserError, match=message):
+        measure(checkout, bodies, write(tmp_path / "j.npz", columns), ("mega",),
+                joint_set="h36m17")  # fmt: skip
+
+
+def test_reflections_are_called_so(checkout, bodies, predictions, tmp_path):
+    pose = axis_angle_to_matrix(torch.from_numpy(predictions["pose"])).numpy()
+    pose[2, 3] = -pose[2, 3]
+    path = write(tmp_path / "m.npz", {**predictions, "pose": pose})
+    with pytest.raises(UserError, match="'pose' holds reflections: their determinant is -1"):
+        measure(checkout, bodies, path)
 
 
 def test_an_ambiguous_file_name_matches_nothing():

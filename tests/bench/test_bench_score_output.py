@@ -33,6 +33,17 @@ def test_all_protocols_at_once_with_their_picture(
     }  # fmt: skip
     assert summary[summary["metric"] == "mpjpe"]["mean"].round(3).nunique() >= 5
     assert (out / "protocols.png").stat().st_size > 5000
+    frames = pd.read_parquet(out / "per_image.parquet").set_index(["protocol", "key"])["mpjpe"]
+    moved = summary[summary["metric"] == "mpjpe"].set_index("protocol")
+    gap = frames["vqhps"] - frames["genhmr"]
+    assert moved.loc["vqhps", "shift"] == pytest.approx(gap.mean())
+    assert moved.loc["vqhps", "shift_low"] <= gap.mean() <= moved.loc["vqhps", "shift_high"]
+    width = moved["high"] - moved["low"]
+    assert (moved["shift_high"] - moved["shift_low"] < width)[1:].all(), "pairs move together"
+    assert moved.loc["genhmr", "shift"] == 0 and np.isnan(moved.loc["genhmr", "shift_low"])
+    told = json.loads((out / "about.json").read_text())["protocols"]
+    assert "SMPL_to_J19 on posed vertices" in told["hmr2"]
+    assert "frames of the test split with campose_valid" in told["genhmr"]
 
 
 def test_summary_has_a_line_for_each_number(checkout, bodies, predictions, tmp_path):
@@ -127,6 +138,8 @@ def test_a_result_replaces_nothing_but_a_result(
     for out in (str(precious.parent), str(precious), ".", "..", str(tmp_path)):
         result = run(out)
         assert result.exit_code == 2 and "is no result of score" in result.output, (out, result)
+    result = run(str(precious / "below"))
+    assert result.exit_code == 2 and f"{precious} is a file" in result.output
     assert precious.read_text() == "x" and path.exists() and (checkout / "datasets").is_dir()
     assert run(str(tmp_path / "new")).exit_code == 0
     (tmp_path / "new" / "summary.csv").unlink()
