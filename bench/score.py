@@ -154,7 +154,7 @@ def score(
         except NoOverlap as error:  # with this split; another may have the frames
             nowhere = nowhere or error
             frames = frames_of(dataset, next(iter(group.values())))
-            left_out |= dict.fromkeys(group, f"no prediction is of a frame {frames}")
+            left_out |= dict.fromkeys(group, f"no prediction is of the frames {frames}")
             continue
         matches.append(match)
         if split == splits[-1]:

@@ -92,7 +92,8 @@ _FRAMES = {
 
 def frames_of(dataset: str, protocol: Protocol) -> str:
     """The frames that a protocol counts on a data set, in words; the split where none are known."""
-    return _FRAMES.get((kind_of(dataset), protocol.frames), protocol.frames)
+    words = _FRAMES.get((kind_of(dataset), protocol.frames), protocol.frames)
+    return f"that stand in for those {words}" if dataset in STAND_INS else words
 
 
 def presets_for(dataset: str) -> dict[str, Protocol]:

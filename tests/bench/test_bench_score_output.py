@@ -43,7 +43,7 @@ def test_all_protocols_at_once_with_their_picture(
     assert moved.loc["genhmr", "shift"] == 0 and np.isnan(moved.loc["genhmr", "shift_low"])
     told = json.loads((out / "about.json").read_text())["protocols"]
     assert "SMPL_to_J19 on posed vertices" in told["hmr2"]
-    assert "frames of the test split with campose_valid" in told["genhmr"]
+    assert "frames that stand in for those of the test split with campose_valid" in told["genhmr"]
 
 
 def test_summary_has_a_line_for_each_number(checkout, bodies, predictions, tmp_path):
