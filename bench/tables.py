@@ -74,9 +74,7 @@ def _runs(scored: pd.DataFrame, sides: list[str]) -> Json:
     return told
 
 
-def write_tables(
-    variants: Json, job: Json, build: Path, reported: Path, out: Path
-) -> None:
+def write_tables(variants: Json, job: Json, build: Path, reported: Path, out: Path) -> None:
     """Writes ``tables/`` (CSV, LaTeX), ``compare/``, ``numbers.csv`` and ``summary.json``.
 
     All tables of the ledger are written; those that variants.yaml does not rerun say so.
