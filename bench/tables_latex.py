@@ -48,21 +48,21 @@ def latex_all(tables: list[Printed]) -> str:
 
 def _parts(table: Printed) -> list[str]:
     """What stays on one page: title, blocks and notes; or these apart where they are stacked."""
-    parts = tabulars(table)
-    parts[0] = _title(table) + parts[0]
-    parts[-1] += _notes(table)
-    return parts
+    first, *others = tabulars(table)
+    more = f"\\textbf{{Table {table.number}, continued}}\\\\[4pt]\n"
+    parts = [_title(table) + first, *(more + other for other in others)]
+    return [*parts[:-1], parts[-1] + _notes(table)]
 
 
 def _title(table: Printed) -> str:
     """What the table is, then what its blocks are."""
-    unit = table.entry["unit"]
-    metrics = list(dict.fromkeys(table.tidy["metric"]))
-    units = [f"{METRIC_NAMES[TIME]}" if m == TIME else unit[m] for m in metrics]
+    unit, metrics = table.entry["unit"], dict.fromkeys(table.tidy["metric"])
+    errors = ", ".join(dict.fromkeys(unit[metric] for metric in metrics if metric != TIME))
+    units = f"errors in {errors}" + (f", AITI in {unit[TIME]}" if TIME in metrics else "")
     blocks = "; ".join(f"{SIDE_NAMES[side]}: {_block(table, side)}" for side in table.sides)
     return (
         f"\\textbf{{Table {table.number}. {text(table.entry['title'])}}} "
-        f"({text(table.entry['stage'])}; {', '.join(dict.fromkeys(units))}; lower is better)\\\\\n"
+        f"({text(table.entry['stage'])}; {units}; lower is better)\\\\\n"
         f"{{\\small {blocks}.}}\\\\[4pt]\n"
     )
 
@@ -80,6 +80,9 @@ def _block(table: Printed, side: str) -> str:
         f"{_range(own[counts[0]])} of {text(name)}"
         for name, own in ran.groupby(DATASETS[side], sort=False)
     ]
+    done, count = ran["row"].nunique(), table.tidy["row"].nunique()
+    if done < count:
+        told += f", {done} of {count} rows"
     told += f", $n$ = {', '.join(sets)}"
     if ran[counts[1]].max() > 1:
         told += f", {_range(ran[counts[1]])} seeds a row"
@@ -112,10 +115,11 @@ def _notes(table: Printed) -> str:
             )
     shown = {tidy[f"{side}_mark"].str.len().max() > 0 for side in table.sides}
     if True in shown:
-        second = ", second best underlined" if table.layout.get("underline") else ""
+        second = ", second lowest underlined" if table.layout.get("underline") else ""
         notes.append(
-            f"Best in bold{second}, in each block among the rows that ran; no marks and no "
-            "differences where a training is too short to rank."
+            f"Lowest in bold{second}, in each block among the rows that ran, whatever chance does "
+            "(intervals stand in compare/); no marks and no differences where a training is too "
+            "short to rank."
         )
     letters = status_letters(table)
     notes.append("Status: " + "; ".join(f"{own}: {text(told)}" for told, own in letters.items()))

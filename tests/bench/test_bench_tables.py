@@ -125,6 +125,7 @@ def test_one_document_holds_all_tables(written, written_beside):
         sides = text.count("Rerun}") and (3 if "{Open run}" in text else 2)
         # Tables 1, 7, 10 (and 3, once there are three blocks) have them below each other.
         assert text.count("\\toprule") == 16 + stacked * (sides - 1)
+        assert text.count(", continued}") == stacked * (sides - 1)
         assert "resizebox" not in text, "letters have one size"
         assert text.count("{") == text.count("}") and text.count("\\begin{document}") == 1
         places = [text.index(f"\\textbf{{Table {n}. ") for n in range(1, 17)]

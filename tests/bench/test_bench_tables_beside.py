@@ -199,6 +199,9 @@ def test_titles_say_what_the_blocks_are(written_beside):
         text = _tex(written_beside, f"{number:02d}")
         assert "Reported: the numbers that the paper prints; Open run: the committed run" in text
         assert "Rerun: this run, profile mini in the open world" in text
+    assert "errors in mm, AITI in s; lower" in _tex(written_beside, "02")
+    assert "AITI" not in _tex(written_beside, "04")
+    assert "(results/open), 3 of 4 rows, $n$ = 6 of" in _tex(written_beside, "04")
     assert "$n$ = 6 of open-wild, 6 of open-extreme; Rerun" in _tex(written_beside, "02")
     assert "3 of open-yoga, 1 to 3 seeds a row; Rerun" in _tex(written_beside, "05")
 
