@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from bench.ledger import read_reported
 from bench.status import DERIVED, ROUNDING, STATED
-from bench.tidy import read_reported
 from genhmr.types import UserError
 
 KINDS = {

@@ -14,6 +14,9 @@ from genhmr.types import UserError
 
 NUMBERS = "numbers.csv"
 _CELL = ["table", "row", "role", "metric"]
+# What a tidy frame gets of that run, by the names that its own rerun has in it.
+_BESIDE = {"rerun": "open_run", "low": "open_low", "high": "open_high", "n": "open_n",
+           "seeds": "open_seeds", "status": "open_status", "dataset": "open_dataset"}  # fmt: skip
 _COLUMN = ["table", "column"]
 
 
@@ -28,23 +31,32 @@ def read_kept(folder: Path) -> pd.DataFrame | None:
         return None
     try:
         kept = pd.read_csv(path, dtype={"table": str}, keep_default_na=False, na_values=[""])
-        return kept.assign(role=kept["role"].fillna("")).set_index(_CELL)[["rerun", "n"]]
+        return kept.assign(role=kept["role"].fillna("")).set_index(_CELL)[list(_BESIDE)]
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{path} is damaged: restore results/open.") from error
 
 
 def attach(tidy: pd.DataFrame, kept: pd.DataFrame | None) -> pd.DataFrame:
-    """Adds ``open_run`` and ``open_n`` to a tidy frame; unchanged where nothing is kept.
+    """Adds ``open_run, open_low, open_high, open_n, open_seeds, open_status, open_dataset``.
 
     Args:
         tidy: see :func:`bench.tidy.build_table`.
-        kept: see :func:`read_kept`.
+        kept: see :func:`read_kept`; None leaves the frame as it is.
+
+    Returns:
+        A copy. A number that the kept run does not have is ``not run``, with n and seeds of 0.
     """
     if kept is None:
         return tidy
-    names = {"rerun": "open_run", "n": "open_n"}
-    joined = tidy.join(kept.rename(columns=names), on=_CELL)
-    return joined.assign(open_n=joined["open_n"].fillna(0).astype(int))
+    joined = tidy.join(kept.rename(columns=_BESIDE), on=_CELL)
+    # A row that came after that run has no line in it: its set is that of the other rows.
+    names = joined.groupby("role")["open_dataset"].transform("first").fillna(joined["role"])
+    return joined.assign(
+        open_n=joined["open_n"].fillna(0).astype(int),
+        open_seeds=joined["open_seeds"].fillna(0).astype(int),
+        open_status=joined["open_status"].fillna(NOT_RUN),
+        open_dataset=names,
+    )
 
 
 def read_kept_claims(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame] | None:

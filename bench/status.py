@@ -13,9 +13,11 @@ from bench.intervals import bootstrap
 from bench.keys import clip_of, sequence_of
 
 Json = dict[str, Any]
-ROUNDING = 0.05  # half of the last digit of a printed error, millimetres
+# Only `bench.claims` still reads this; it is `bench.ledger.half_unit` of every error, a test says.
+ROUNDING = 0.05
 METRICS = ("pa_mpjpe", "mpjpe", "mve")
 NOT_RUN = "not run"
+TOO_SHORT, SMOKE = "training too short to rank", "smoke run"  # reasons of a status
 # What a summary compares, of the settings and baselines of an evaluation.
 METHODS = {"mean-pose": "mean pose", "lifted": "lifted keypoints", "default": "sampling",
            "headline": "+ refinement"}  # fmt: skip
@@ -179,6 +181,7 @@ def judge(
     model: str,
     found: Mean,
     reported: float,
+    rounding: float,
     spread: float | None,
     refined: bool = False,
 ) -> str:
@@ -193,6 +196,7 @@ def judge(
         model: "tokenizer/<name>" or "transformer/<name>".
         found: the rerun's mean.
         reported: the paper's number.
+        rounding: half of its last digit, see :func:`bench.ledger.half_unit`.
         spread: see :func:`seed_spreads`; None where it was not measured.
         refined: whether the poses were refined towards 2D detections.
     """
@@ -206,9 +210,9 @@ def judge(
     if set(job["scale"].values()) != {1}:
         reasons.append("sizes scaled down")
     if model in job["short"]:
-        reasons.append("training too short to rank")
+        reasons.append(TOO_SHORT)
     if job["profile"] == "smoke":
-        reasons.append("smoke run")
+        reasons.append(SMOKE)
     if refined and job["detections"] == "simulated" and job["source"] != "open":
         reasons.append("2D detections simulated from the ground truth")
     if job["turned"] and model.startswith("transformer/"):
@@ -219,4 +223,9 @@ def judge(
         reasons.append("an image diverged")
     if reasons:
         return f"not comparable: {', '.join(reasons)}"
-    return "reproduced" if abs(found.rerun - reported) <= ROUNDING + spread else "off"
+    return "reproduced" if abs(found.rerun - reported) <= rounding + spread else "off"
+
+
+def may_rank(status: str) -> bool:
+    """Whether a number with this status may be called better or worse than its neighbours."""
+    return TOO_SHORT not in status and SMOKE not in status

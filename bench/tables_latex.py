@@ -2,136 +2,132 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 import pandas as pd
 
-from bench.layout import BEST, SECOND
+from bench.latex_blocks import (
+    DIFFERS,
+    METRIC_NAMES,
+    SIDE_NAMES,
+    status_letters,
+    tabulars,
+    text,
+)
+from bench.layout import DATASETS, Printed
+from bench.ledger import TIME
+from bench.tidy import REPORTED_NAMES
 
-METRIC_NAMES = {"mpjpe": "MPJPE", "pa_mpjpe": "PA-MPJPE", "mve": "MVE", "aiti": "AITI (s)"}
-# How the paper heads the columns that identify a row; any other is its name in words.
-KEY_NAMES = {
-    "ugs_iterations": "UGS iterations",
-    "annealing_duration_percent": "annealing duration (\\%)",
-    "tau_start": "$\\tau_0$",
-    "tau_end": "$\\tau_T$",
-    "tau_upper": "upper bound of $\\tau$",
-    "top_k": "$k$",
-    "l_mask": "$L_{\\mathrm{mask}}$",
-    "l_theta": "$L_{\\theta}$",
-    "l_beta": "$L_{\\beta}$",
-    "l_3d": "$L_{\\mathrm{3D}}$",
-    "l_2d": "$L_{\\mathrm{2D}}$",
-    "scale_1x": "$1\\times$",
-    "scale_4x": "$4\\times$",
-    "scale_8x": "$8\\times$",
-    "scale_16x": "$16\\times$",
-}
-_SPECIAL = str.maketrans({sign: f"\\{sign}" for sign in "&%#$"} | {"_": " "})
-_PACKAGES = "\\usepackage{amssymb,booktabs,graphicx}\n"
-
-
-@dataclass(frozen=True)
-class Printed:
-    """A table to print.
-
-    Attributes:
-        tidy: one line a number, laid out (``bench.layout``).
-        keys: the columns that identify a row.
-        title: above the table.
-        checks: keys whose 1 and 0 are printed as a check mark and a cross.
-    """
-
-    tidy: pd.DataFrame
-    keys: list[str]
-    title: str
-    checks: tuple[str, ...] = ()
-
-
-def _number(line: Any, side: str) -> str:
-    """One cell: best in bold, second best underlined, the difference as an index."""
-    value = line[side]
-    if pd.isna(value):
-        return "--"
-    if line["metric"] == "aiti":
-        return f"{value:.{3 if side == 'reported' else 4}f}"
-    text = f"{value:.1f}"
-    if side == "open_run":
-        return text
-    if line[f"{side}_mark"] == BEST:
-        text = f"\\textbf{{{text}}}"
-    if line[f"{side}_mark"] == SECOND:
-        text = f"\\underline{{{text}}}"
-    delta = line[f"{side}_delta"]
-    return text if pd.isna(delta) else f"{text}$_{{\\Delta {delta:+.1f}}}$"
-
-
-def _key(value: Any, name: str, checks: tuple[str, ...]) -> str:
-    if name in checks:
-        return "$\\checkmark$" if value else "$\\times$"
-    return str(value).translate(_SPECIAL)
-
-
-def _tabular(table: Printed) -> str:
-    """The table alone, with booktabs rules: keys, the rerun's columns, the committed open run's
-    where there is one, the paper's.
-    """
-    columns: dict[tuple[str, str], list[str]] = {}
-    index = []
-    for _, group in table.tidy.groupby("row", sort=False):
-        index.append([_key(group[key].iloc[0], key, table.checks) for key in table.keys])
-        for _, line in group.iterrows():
-            metric = METRIC_NAMES[line["metric"]]
-            heads = [(f"{line['dataset']} (rerun)", "rerun")]
-            if "open_run" in table.tidy:
-                heads.append((f"{line['role'] or 'its machine'} (open run)", "open_run"))
-            heads.append((f"{line['stands_for']} (reported)", "reported"))
-            for head, side in heads:
-                columns.setdefault((head, metric), []).append(_number(line, side))
-    order = sorted(columns, key=lambda c: ["(rerun)", "(open run)", "(reported)"].index(
-        next(word for word in ("(rerun)", "(open run)", "(reported)") if c[0].endswith(word))
-    ))  # fmt: skip
-    frame = pd.DataFrame({column: columns[column] for column in order})
-    for position, key in enumerate(table.keys):
-        head = KEY_NAMES.get(key, key.replace("_", " "))
-        frame.insert(position, ("", head), [entry[position] for entry in index])
-    frame.columns = pd.MultiIndex.from_tuples(frame.columns)
-    return frame.style.hide(axis="index").to_latex(
-        hrules=True, multicol_align="c", column_format="l" * len(table.keys) + "r" * len(order)
-    )
-
-
-def _frame(table: Printed, body: str) -> str:
-    """Title above a table, status below it."""
-    tidy = table.tidy
-    note = "; ".join(dict.fromkeys(tidy.loc[tidy["metric"] != "aiti", "status"]))
-    return (
-        f"\\textbf{{{table.title}}} (mm; rerun beside reported)\\\\[4pt]\n{body}\n"
-        f"\\par\\smallskip{{\\footnotesize Status of the rerun: {note}.}}\n"
-    )
+# A4 landscape with margins of 15 mm: what a table has to fit into at full size.
+_PAGE = "\\usepackage[a4paper,landscape,margin=15mm]{geometry}\n"
+_PACKAGES = "\\usepackage{amssymb,booktabs}\n"
+_SETUP = "\\setlength{\\parindent}{0pt}\\setlength{\\tabcolsep}{4pt}\n"
 
 
 def latex(table: Printed) -> str:
-    """The table as a standalone LaTeX document."""
+    """The table as a standalone LaTeX document, as wide as a page of :func:`latex_all`."""
     return (
-        "\\documentclass[varwidth=60cm,border=4pt]{standalone}\n"
-        f"{_PACKAGES}\\begin{{document}}\n{_frame(table, _tabular(table))}\\end{{document}}\n"
+        "\\documentclass[varwidth=267mm,border=4pt]{standalone}\n"
+        f"{_PACKAGES}{_SETUP}\\begin{{document}}\n"
+        + "\\par\\bigskip\n".join(_parts(table))
+        + "\\end{document}\n"
     )
 
 
 def latex_all(tables: list[Printed]) -> str:
-    """All tables in one document; wide ones shrink to the line."""
-    shrink = "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%\n"
+    """All tables in one document, at full size; a wide one has its blocks below each other."""
     parts = [
-        "\\begin{minipage}{\\linewidth}\n"
-        + _frame(table, f"{shrink}{_tabular(table)}}}\n")
-        + "\\end{minipage}\n"
+        f"\\begin{{minipage}}{{\\linewidth}}\n{part}\\end{{minipage}}\n"
         for table in tables
+        for part in _parts(table)
     ]
     return (
-        "\\documentclass{article}\n\\usepackage[a4paper,landscape,margin=15mm]{geometry}\n"
-        f"{_PACKAGES}\\setlength{{\\parindent}}{{0pt}}\n\\begin{{document}}\n"
+        f"\\documentclass{{article}}\n{_PAGE}{_PACKAGES}{_SETUP}\\begin{{document}}\n"
         + "\\bigskip\n\n".join(parts)
         + "\\end{document}\n"
     )
+
+
+def _parts(table: Printed) -> list[str]:
+    """What stays on one page: title, blocks and notes; or these apart where they are stacked."""
+    first, *others = tabulars(table)
+    more = f"\\textbf{{Table {table.number}, continued}}\\\\[4pt]\n"
+    parts = [_title(table) + first, *(more + other for other in others)]
+    return [*parts[:-1], parts[-1] + _notes(table)]
+
+
+def _title(table: Printed) -> str:
+    """What the table is, then what its blocks are."""
+    unit, metrics = table.entry["unit"], dict.fromkeys(table.tidy["metric"])
+    errors = ", ".join(dict.fromkeys(unit[metric] for metric in metrics if metric != TIME))
+    units = f"errors in {errors}" + (f", AITI in {unit[TIME]}" if TIME in metrics else "")
+    blocks = "; ".join(f"{SIDE_NAMES[side]}: {_block(table, side)}" for side in table.sides)
+    return (
+        f"\\textbf{{Table {table.number}. {text(table.entry['title'])}}} "
+        f"({text(table.entry['stage'])}; {units}; lower is better)\\\\\n"
+        f"{{\\small {blocks}.}}\\\\[4pt]\n"
+    )
+
+
+def _block(table: Printed, side: str) -> str:
+    """What a block is, with the images or poses of each set and the trainings of a run."""
+    told = text(table.blocks.get(side, ""))
+    counts = {"open_run": ("open_n", "open_seeds"), "rerun": ("n", "seeds")}.get(side)
+    if counts is None:
+        return told
+    ran = table.tidy[(table.tidy["metric"] != TIME) & (table.tidy[counts[0]] > 0)]
+    if ran.empty:
+        return f"{told}, no row of this table"
+    sets = [
+        f"{_range(own[counts[0]])} of {text(name)}"
+        for name, own in ran.groupby(DATASETS[side], sort=False)
+    ]
+    done, count = ran["row"].nunique(), table.tidy["row"].nunique()
+    if done < count:
+        told += f", {done} of {count} rows"
+    told += f", $n$ = {', '.join(sets)}"
+    if ran[counts[1]].max() > 1:
+        told += f", {_range(ran[counts[1]])} seeds a row"
+    return told
+
+
+def _range(counts: pd.Series) -> str:
+    low, high = int(counts.min()), int(counts.max())
+    return f"{low}" if low == high else f"{low} to {high}"
+
+
+def _notes(table: Printed) -> str:
+    """The paper's notes, what its differences should be, the statuses, the protocol."""
+    notes = [
+        (f"{text(note['mark'])} " if "mark" in note else "") + text(note["text"])
+        for note in table.notes
+    ]
+    tidy = table.tidy
+    if "reported_delta_recomputed" in tidy:
+        digits = table.entry["decimals"]
+        wrong = [
+            f"{line['reported_delta_recomputed']:.{digits[line['metric']]}f} "
+            f"({line['stands_for']} {METRIC_NAMES[line['metric']]})"
+            for line in tidy[tidy["reported_delta_recomputed"].notna()].to_dict("records")
+        ]
+        if wrong:
+            notes.append(
+                f"{DIFFERS} As the paper prints it; its own numbers in this table give "
+                f"{', '.join(wrong)}."
+            )
+    shown = {tidy[f"{side}_mark"].str.len().max() > 0 for side in table.sides}
+    if True in shown:
+        second = ", second lowest underlined" if table.layout.get("underline") else ""
+        notes.append(
+            f"Lowest in bold{second}, in each block among the rows that ran, whatever chance does "
+            "(intervals stand in compare/); no marks and no differences where a training is too "
+            "short to rank."
+        )
+    letters = status_letters(table)
+    notes.append("Status: " + "; ".join(f"{own}: {text(told)}" for told, own in letters.items()))
+    protocol = [
+        f"{name}, {text(table.entry['protocol'][kind])}"
+        for kind, name in REPORTED_NAMES.items()
+        if name in set(tidy["stands_for"])
+    ]
+    notes.append("Protocol: " + "; ".join(protocol))
+    lines = "\\\\\n".join(note if note.endswith(".") else f"{note}." for note in notes)
+    return f"\\par\\smallskip{{\\footnotesize {lines}\\par}}\n"

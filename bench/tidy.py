@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
+from bench.ledger import AITI, TIME, half_unit, key_columns
 from bench.status import METRICS, NOT_RUN, Mean, judge, mean_of, seed_spreads, trained_alike
 from genhmr.types import UserError
 
@@ -28,7 +28,6 @@ REPORTED_NAMES = {
     "itw": "in-the-wild sets",
     "bedlam": "BEDLAM",
 }
-AITI = "aiti_s"
 # What a row of variants.yaml says beside the columns that identify the reported row.
 ROW_ONLY = ("transformer", "setting", "tokenizer", "step")
 
@@ -70,26 +69,6 @@ def _read_timing(path: Path) -> dict[str, float]:
         raise UserError(f"{path} is missing or damaged: run the evaluation stage.") from error
 
 
-def read_reported(path: Path) -> pd.DataFrame:
-    """The paper's numbers of one table; UserError where the file is missing or damaged."""
-    try:
-        return pd.read_csv(path)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} is missing or damaged: restore bench/reported.") from error
-
-
-def read_ledger(folder: Path) -> dict[str, dict[str, str]]:
-    """Title and stage of every table of the paper, by its two digits.
-
-    Raises:
-        UserError: ``ledger.yaml`` is missing or no YAML.
-    """
-    try:
-        return yaml.safe_load((folder / "ledger.yaml").read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise UserError(f"{folder}/ledger.yaml is damaged: restore bench/reported.") from error
-
-
 def read_rerun(build: Path, variants: Json, job: Json) -> Rerun:
     """Reads what the evaluation stages left; models that the profile leaves out are absent.
 
@@ -125,11 +104,6 @@ def model_of(row: Json, spec: Json, job: Json) -> str:
     return job["same"].get(name, name)
 
 
-def key_columns(reported: pd.DataFrame) -> list[str]:
-    """The columns of a reported table that identify its rows."""
-    return [name for name in reported if not name.endswith((*METRICS, AITI))]
-
-
 def rerun_rows(number: str, spec: Json, reported: pd.DataFrame) -> list[Json | None]:
     """For every reported row, the row of variants.yaml that reruns it, or None.
 
@@ -154,12 +128,19 @@ def rerun_rows(number: str, spec: Json, reported: pd.DataFrame) -> list[Json | N
 
 
 def build_table(
-    number: str, spec: Json, datasets: Json, job: Json, reported: pd.DataFrame, rerun: Rerun
+    number: str,
+    entry: Json,
+    spec: Json,
+    datasets: Json,
+    job: Json,
+    reported: pd.DataFrame,
+    rerun: Rerun,
 ) -> tuple[pd.DataFrame, list[str]]:
     """The tidy frame of one table.
 
     Args:
         number: two digits, as in the file names.
+        entry: of :func:`bench.ledger.read_ledger`.
         spec: the table's entry in variants.yaml; ``{"rows": []}`` where nothing is rerun.
         datasets: the ``datasets`` entry of variants.yaml.
         job: ``build/plan/tables.json``.
@@ -204,7 +185,8 @@ def build_table(
                     spreads[model, single] = seed_spreads(alike, pairs=single)
                 spread = spreads[model, single].get((role, metric))
                 refined = own.get("step", 0) > 0 or own.get("setting", "").startswith("refined")
-                status = judge(job, model, found, float(paper[column]), spread, refined)
+                rounding = half_unit(entry, column)
+                status = judge(job, model, found, float(paper[column]), rounding, spread, refined)
             lines.append(
                 {
                     **line,
@@ -247,7 +229,7 @@ def _timing(row: Json | None, spec: Json, job: Json, rerun: Rerun) -> Json:
         "role": "",
         "dataset": "this machine",
         "stands_for": "RTX A5000",
-        "metric": "aiti",
+        "metric": TIME,
         **asdict(Mean(rerun=float("nan") if value is None else value, n=int(value is not None))),
         "status": NOT_RUN if value is None else "not comparable: other hardware",
     }

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bench.ledger import read_ledger
 from bench.report.readers import (
     JUDGED,
     NUMBERS,
@@ -26,7 +27,6 @@ from bench.report.readers import (
     read_summary,
     read_timing,
 )
-from bench.tidy import read_ledger
 from genhmr.types import UserError
 
 Json = dict[str, Any]

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from bench.params import read_yaml
-from tests.bench.made_up_metrics import tables_job, write_metrics
+from bench.tables import write_tables
+from tests.bench.made_up_metrics import REPORTED, tables_job, write_metrics, write_open_run
 
 ROOT = Path(__file__).parents[2]
 # What loads torch is imported by the fixtures that need it: many files of this folder do without.
@@ -77,3 +78,22 @@ def measured(tmp_path_factory):
 def build(measured, tmp_path):
     """A copy that a test may damage."""
     return Path(shutil.copytree(measured, tmp_path / "build"))
+
+
+@pytest.fixture(scope="session")
+def written(measured, tmp_path_factory):
+    """The tables of the made-up metrics, without an open run; read only."""
+    results = tmp_path_factory.mktemp("written") / "results"
+    variants = read_yaml(ROOT / "variants.yaml")
+    write_tables(variants, tables_job(variants), measured, REPORTED, results)
+    return results
+
+
+@pytest.fixture(scope="session")
+def written_beside(measured, tmp_path_factory):
+    """The same beside a made-up open run, in which some rows did not run: as shipped; read only."""
+    folder = tmp_path_factory.mktemp("beside")
+    variants, results = read_yaml(ROOT / "variants.yaml"), folder / "results"
+    write_open_run(folder / "build", results)
+    write_tables(variants, tables_job(variants), measured, REPORTED, results)
+    return results

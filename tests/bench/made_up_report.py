@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from bench.ledger import read_ledger
 from bench.report.page import write_report
-from bench.tidy import read_ledger
 
 ROOT = Path(__file__).parents[2]
 TABLES = list(read_ledger(ROOT / "bench" / "reported"))

@@ -229,7 +229,7 @@ def test_a_kept_run_is_the_third_column(variants, tmp_path):
     assert timed["open_run"].tolist() == [0.25]
     for number in (1, 2, 4):
         text = (results / "tables" / f"table{number:02d}.tex").read_text()
-        assert text.index("(rerun)") < text.index("(open run)") < text.index("(reported)")
+        assert text.index("{Reported}") < text.index("{Open run}") < text.index("{Rerun}")
     (results / "open" / "numbers.csv").write_text("no,table\n")
     with pytest.raises(UserError, match="numbers.csv is damaged"):
         write_tables(variants, job, build, REPORTED, results)

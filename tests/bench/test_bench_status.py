@@ -11,28 +11,29 @@ def test_status_names_every_reason(job):
     licensed = job | {"source": "licensed", "profile": "paper", "shipped": [], "short": []}
     one = licensed | {"scale": {"tokens": 1, "codes": 1, "code_dim": 1}}
     ran, model = Mean(50.0, 49.0, 51.0, 5, 1), "transformer/base"
-    assert judge(one, model, Mean(), 50.0, 0.4) == "not run"
-    assert judge(one, model, ran, 50.0, None) == (
+    assert judge(one, model, Mean(), 50.0, 0.05, 0.4) == "not run"
+    assert judge(one, model, ran, 50.0, 0.05, None) == (
         "not comparable: no spread over seeds was measured"
     )
     mini = licensed | {"shipped": ["transformer/base"]}
-    text = judge(mini, model, ran, 50.0, 0.4)
+    text = judge(mini, model, ran, 50.0, 0.05, 0.4)
     assert text == "not comparable: weights of the open world, sizes scaled down"
-    assert "open world, sizes scaled down" in judge(job, model, ran, 50.0, 0.4)
-    assert "an image diverged" in judge(one, model, Mean(n=5), 50.0, 0.4)
+    assert "open world, sizes scaled down" in judge(job, model, ran, 50.0, 0.05, 0.4)
+    assert "an image diverged" in judge(one, model, Mean(n=5), 50.0, 0.05, 0.4)
     turned = one | {"turned": ["ugs.iters=20"]}
-    assert judge(turned, model, ran, 50.0, 0.4) == "not comparable: ugs.iters=20"
-    assert judge(turned, "tokenizer/base", ran, 50.0, 0.4) == "reproduced"
-    text = judge(one, model, ran, 50.0, 0.4, refined=True)
+    assert judge(turned, model, ran, 50.0, 0.05, 0.4) == "not comparable: ugs.iters=20"
+    assert judge(turned, "tokenizer/base", ran, 50.0, 0.05, 0.4) == "reproduced"
+    text = judge(one, model, ran, 50.0, 0.05, 0.4, refined=True)
     assert text == "not comparable: 2D detections simulated from the ground truth"
-    assert judge(one | {"detections": "openpose"}, model, ran, 50.0, 0.4, True) == "reproduced"
+    detected = one | {"detections": "openpose"}
+    assert judge(detected, model, ran, 50.0, 0.05, 0.4, refined=True) == "reproduced"
 
 
 def test_reproduced_is_what_seeds_and_rounding_explain(job):
     licensed = job | {"source": "licensed", "profile": "paper", "shipped": [], "short": []}
     one = licensed | {"scale": {"tokens": 1, "codes": 1, "code_dim": 1}}
     for rerun, status in ((50.44, "reproduced"), (49.56, "reproduced"), (50.46, "off"), (9, "off")):
-        assert judge(one, "transformer/base", Mean(rerun, n=5), 50.0, 0.4) == status
+        assert judge(one, "transformer/base", Mean(rerun, n=5), 50.0, 0.05, 0.4) == status
 
 
 def test_the_spread_of_seeds_is_a_prediction_interval():

@@ -6,16 +6,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.layout import lay_out
+from bench.layout import Printed, lay_out
+from bench.ledger import read_ledger
 from bench.params import read_yaml
 from bench.plan import build_jobs
 from bench.tables import wide, write_tables
-from bench.tables_latex import Printed, latex
+from bench.tables_latex import latex
 from bench.tidy import Rerun, build_table, load_metrics
 from genhmr.types import UserError
 from tests.bench.made_up_metrics import image_rows as _images
 
 ROOT = Path(__file__).parents[2]
+LEDGER = read_ledger(ROOT / "bench" / "reported")
 
 
 def test_a_model_that_is_left_out_is_not_run(variants, job, build, tmp_path):
@@ -55,12 +57,12 @@ def test_a_setting_that_did_not_run_says_so(variants, job):
     images = images[images["setting"] != "top-20"]
     reported = pd.read_csv(ROOT / "bench" / "reported" / "table12.csv")
     tidy, _ = build_table(
-        "12", variants["tables"]["12"], variants["datasets"], job, reported,
+        "12", LEDGER["12"], variants["tables"]["12"], variants["datasets"], job, reported,
         Rerun(images={"base": images}),
     )  # fmt: skip
     missing = tidy[tidy["row"] == "top_k=20"]
     assert (missing["status"] == "not run").all() and missing["rerun"].isna().all()
-    assert "--" in latex(Printed(lay_out(tidy, {}), ["top_k"], "t"))
+    assert "--" in latex(Printed(lay_out(tidy, {}), ["top_k"], 12, LEDGER["12"]))
 
 
 def test_nothing_is_written_before_every_table_can_be_made(variants, job, build, tmp_path):
@@ -83,17 +85,17 @@ def test_a_row_that_the_paper_does_not_have_is_refused(variants, job):
     reported = pd.read_csv(ROOT / "bench" / "reported" / "table12.csv")
     spec = dict(variants["tables"]["12"], rows=[{"top_k": 3, "setting": "top-2"}])
     with pytest.raises(UserError, match="table12.csv has 0 rows"):
-        build_table("12", spec, variants["datasets"], job, reported, Rerun())
+        build_table("12", LEDGER["12"], spec, variants["datasets"], job, reported, Rerun())
 
 
 def test_wide_keeps_one_line_a_row(variants, job):
     reported = pd.read_csv(ROOT / "bench" / "reported" / "table11.csv")
     tidy, keys = build_table(
-        "11", variants["tables"]["11"], variants["datasets"], job, reported,
+        "11", LEDGER["11"], variants["tables"]["11"], variants["datasets"], job, reported,
         Rerun(images={"base": _images(variants)}),
     )  # fmt: skip
     assert keys == ["schedule", "ugs_iterations"]
-    frame = wide(lay_out(tidy, {}), keys)
+    frame = wide(Printed(lay_out(tidy, {}), keys, 11, LEDGER["11"]))
     assert len(frame) == 18 and frame["schedule"].nunique() == 4
 
 
