@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from bench.ledger import read_reported
-from bench.status import DERIVED, ROUNDING, STATED
+from bench.ledger import half_unit, read_ledger, read_reported
+from bench.status import DERIVED, STATED
 from genhmr.types import UserError
 
 KINDS = {
@@ -106,15 +106,16 @@ def read_claims(path: Path) -> list[dict[str, Any]]:
 
 
 class Ledger:
-    """The paper's tables, ``bench/reported/tableNN.csv``.
+    """The paper's tables, ``bench/reported/tableNN.csv``, and how they are printed.
 
     Args:
-        folder: of the CSVs.
+        folder: of the CSVs and of ``ledger.yaml``.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = Path(folder)
         self._tables: dict[str, pd.DataFrame] = {}
+        self._entries: dict[str, dict[str, Any]] | None = None
 
     def table(self, number: str) -> pd.DataFrame:
         """All rows of a table; UserError where it is missing or damaged."""
@@ -152,7 +153,9 @@ class Ledger:
 
     def half_unit(self, cell: Cell) -> float:
         """Half of the last digit that a column is printed with: what rounding may have hidden."""
-        return 0.0005 if cell.column == "aiti_s" else ROUNDING
+        if self._entries is None:
+            self._entries = read_ledger(self._folder)
+        return half_unit(self._entries[cell.table], cell.column)
 
 
 def comparisons(claim: Mapping[str, Any], ledger: Ledger) -> list[Comparison]:

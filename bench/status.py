@@ -13,8 +13,6 @@ from bench.intervals import bootstrap
 from bench.keys import clip_of, sequence_of
 
 Json = dict[str, Any]
-# Only `bench.claims` still reads this; it is `bench.ledger.half_unit` of every error, a test says.
-ROUNDING = 0.05
 METRICS = ("pa_mpjpe", "mpjpe", "mve")
 NOT_RUN = "not run"
 TOO_SHORT, SMOKE = "training too short to rank", "smoke run"  # reasons of a status

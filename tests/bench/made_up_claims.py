@@ -1,5 +1,8 @@
 """One claim of each kind about a made-up table of three rows, k = 1, 2 and 3."""
 
+import shutil
+from pathlib import Path
+
 import pandas as pd
 
 from bench.claims import Ledger
@@ -27,4 +30,5 @@ def claim_of(kind):
 def ledger_of(folder, numbers):
     rows = [{"k": k, "3dpw_mpjpe": float(v)} for k, v in zip((1, 2, 3), numbers)]
     pd.DataFrame(rows).to_csv(folder / "table02.csv", index=False)
+    shutil.copy(Path(__file__).parents[2] / "bench" / "reported" / "ledger.yaml", folder)
     return Ledger(folder)

@@ -4,7 +4,6 @@ import pandas as pd
 import pytest
 import yaml
 
-from bench.claims import Cell, Ledger
 from bench.ledger import half_unit, key_columns, metric_of, read_ledger, read_reported
 from bench.tables import write_tables
 from bench.tidy import REPORTED_NAMES
@@ -43,16 +42,6 @@ def test_every_data_set_of_a_table_has_a_protocol():
         kinds = {column.partition("_")[0] for column in columns}
         assert kinds and all(entry["protocol"][kind] for kind in kinds)
         assert kinds <= set(REPORTED_NAMES)
-
-
-def test_half_a_unit_is_that_of_the_claims():
-    """Until `bench.claims` asks the ledger, both must say the same."""
-    ledger = Ledger(REPORTED)
-    for number, entry in LEDGER.items():
-        table = ledger.table(number)
-        for column in set(table) - set(key_columns(table)):
-            cell = Cell(number, (), column)
-            assert half_unit(entry, column) == pytest.approx(ledger.half_unit(cell), rel=1e-12)
 
 
 def test_a_tables_own_digits_go_before_the_defaults(tmp_path, variants, job, measured):
