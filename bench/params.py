@@ -35,18 +35,47 @@ POSITIVE = ("ugs.iters", "ugs.top_k", "ugs.temperature", "refine.step_size")
 NOT_NEGATIVE = ("seed", "seeds", "refine.iters", "refine.pose_weight")
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML's own types alone, and no key twice: the first would be lost without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Json:
+        seen = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue  # which YAML's own types refuse
+            if (key.tag, key.value) in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key '{key.value}' stands there twice", key.start_mark
+                )
+            seen.add((key.tag, key.value))
+        return super().construct_mapping(node, deep)
+
+
+def _problem(error: yaml.YAMLError) -> str:
+    """What the parser found and where, in one line."""
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:
+        return " ".join(str(error).split())
+    told = f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+    if error.context and error.context_mark:
+        told += f" {error.context} that begins in line {error.context_mark.line + 1}"
+    return told
+
+
 def read_yaml(path: Path) -> Json:
     """Reads a YAML mapping.
 
     Raises:
-        UserError: the file is missing, is not YAML or is not a mapping.
+        UserError: the file is missing, is not YAML, names a key twice or is not a mapping.
     """
     try:
-        content = yaml.safe_load(Path(path).read_text())
+        content = yaml.load(Path(path).read_text(), _Loader)
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing: run from the root of the repository.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read as text: {error}.") from error
     except yaml.YAMLError as error:
-        raise UserError(f"{path} is not valid YAML: {str(error).splitlines()[-1]}.") from error
+        raise UserError(f"{path} is not valid YAML: {_problem(error)}.") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} must hold a mapping of names to values.")
     return content

@@ -344,13 +344,31 @@ def test_writing_replaces_the_old_plan(tmp_path, params, variants):
     assert (tmp_path / "plan" / "evaluate" / "base.json").read_bytes() == first
 
 
-@pytest.mark.parametrize("content", ["a: [", "- 1\n- 2\n", None])
-def test_unreadable_yaml_is_one_sentence(tmp_path, content):
-    path = tmp_path / "params.yaml"
+@pytest.mark.parametrize("name", ["params.yaml", "variants.yaml"])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a: [", r"line 1, column 5: expected the node content.*begins in line 1\.$"),
+        (b"a: 1\nb: {c: 1\n", "line 3, column 1: .*but got '<stream end>'.*in line 2"),
+        (b"a:\n  b: 5\n   c: 1\n", r"line 3, column 5: mapping values are not allowed here\.$"),
+        (b"a: 1\n\tb: 2\n", r"line 2, column 1: found character '\\t' that cannot start"),
+        (b"a: 1\nb: 2\na: 3\n", "line 3, column 1: the key 'a' stands there twice"),
+        (b"? [1, 2]\n: 3\n", "line 1, column 3: found unhashable key"),
+        (b"a: !!python/object:os.x 1\n", "line 1, column 4: could not determine a constructor"),
+        (b"a: \x01\n", "character #x0001: special characters are not allowed"),
+        (b"a: \xff\n", "cannot be read as text"),
+        (b"- 1\n- 2\n", "must hold a mapping of names to values"),
+        (b"", "must hold a mapping of names to values"),
+        (None, "is missing: run from the root"),
+    ],
+)
+def test_unreadable_yaml_is_one_sentence_with_its_line(tmp_path, name, content, message):
+    path = tmp_path / name
     if content is not None:
-        path.write_text(content)
-    with pytest.raises(UserError, match="params.yaml"):
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=f"{name} .*{message}") as error:
         read_yaml(path)
+    assert "\n" not in str(error.value)
 
 
 def test_licensed_human36m_is_tested_by_protocol_2_and_the_open_lab_by_all_cameras(
