@@ -157,7 +157,6 @@ def test_bad_params_are_one_sentence(params, edit, message):
         (lambda p, v: p.__setitem__("profile", "huge"), "unknown profile 'huge'"),
         (lambda p, v: v["transformers"]["base"].__setitem__("tokenizer", "x"), "tokenizer 'x'"),
         (lambda p, v: v["tokenizers"]["t48"].__setitem__("train_on", {"sea": 1}), "set 'sea'"),
-        (lambda p, v: v["tokenizers"]["t48"].__setitem__("tokens", 47), "cannot be divided"),
         (
             lambda p, v: v["evaluations"]["base"]["settings"].__setitem__("x", {"ugs": {"k": 1}}),
             "unknown key 'ugs.k'",
@@ -174,7 +173,7 @@ def test_bad_params_are_one_sentence(params, edit, message):
         ),
         (
             lambda p, v: v["evaluations"]["base"]["settings"]["refinement"].__setitem__(
-                "report", [0, 30]
+                "report", [0, 1, 3, 5, 10, 20, 30]
             ),
             "reports step 30 and refines 20 steps",
         ),
@@ -289,15 +288,6 @@ def test_a_tokenizer_is_trained_with_several_seeds_where_models_are(
     assert jobs["evaluate-tokenizer/c2048x256.json"].get("models") == trained
     assert own["seed"] == 7 and "seeds" not in jobs["tokenizer/c1024x256.json"]
     assert "models" not in jobs["evaluate-tokenizer/c1024x256.json"]
-
-
-@pytest.mark.parametrize(("entry", "message"), [({"seed": 3}, "unknown key 'seed'; the keys are"),
-                                                ({"seeds": "3"}, " is '3', not 1 or"),
-                                                ({"seeds": 0}, "is 0, not 1 or more")])
-def test_a_tokenizer_that_cannot_be_is_one_sentence(params, variants, entry, message):
-    variants["tokenizers"]["t48"] |= entry
-    with pytest.raises(UserError, match=f"variants.yaml: .*tokenizer 't48'?.*{message}"):
-        build_jobs(params, variants)
 
 
 def test_learned_reference_points_need_no_lifter(params, variants):
