@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,18 @@ def _flatten(tree: Json, prefix: str = "") -> Json:
     return flat
 
 
+def text_hint(value: Any) -> str:
+    """How a number that YAML takes for a text becomes one."""
+    try:
+        number = isinstance(value, str) and math.isfinite(float(value))
+    except ValueError:
+        number = False
+    if not number:
+        return ""
+    pointed = "write it with a point and a sign, as 1.0e-3"
+    return f"; YAML reads a text there: {pointed if 'e' in value.lower() else 'without quotes'}"
+
+
 def check_params(params: Json, where: str = "params.yaml") -> None:
     """Refuses unknown keys, wrong types and impossible values, one sentence each.
 
@@ -107,11 +120,16 @@ def check_params(params: Json, where: str = "params.yaml") -> None:
         number = kind is float and isinstance(value, int) and not isinstance(value, bool)
         wrong = not isinstance(value, kind) or (kind is int and isinstance(value, bool))
         if wrong and not number:
-            raise UserError(f"{where}: '{key}' is {value!r}; it must be of type {kind.__name__}.")
+            raise UserError(
+                f"{where}: '{key}' is {value!r}; it must be of type "
+                f"{kind.__name__}{text_hint(value)}."
+            )
         if kind is list and not all(isinstance(item, str) for item in value):
             raise UserError(f"{where}: '{key}' is {value!r}; it must be a list of names.")
         if allowed and value not in allowed:
             raise UserError(f"{where}: '{key}' is {value!r}; choose one of {', '.join(allowed)}.")
+        if kind is float and not math.isfinite(value):
+            raise UserError(f"{where}: '{key}' is {value!r}; it must be a finite number.")
         if key in POSITIVE and not value > 0:
             raise UserError(f"{where}: '{key}' is {value!r}; it must be greater than 0.")
         if key in NOT_NEGATIVE and not value >= 0:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bench.params import text_hint
 from genhmr.types import UserError
 
 Json = dict[str, Any]
@@ -201,18 +202,6 @@ def refuse(sentence: str) -> UserError:
     return UserError(f"variants.yaml: {sentence}.")
 
 
-def _hint(value: Any) -> str:
-    """How a number that YAML takes for a text becomes one."""
-    try:
-        number = isinstance(value, str) and math.isfinite(float(value))
-    except ValueError:
-        number = False
-    if not number:
-        return ""
-    pointed = "write it with a point and a sign, as 1.0e-3"
-    return f"; YAML reads a text there: {pointed if 'e' in value.lower() else 'without quotes'}"
-
-
 def check(
     what: str, value: Any, rule: Any, need: Container[str] | None = None, at: str = ""
 ) -> None:
@@ -236,7 +225,7 @@ def check(
     if isinstance(rule, Rule):
         if not rule.fits(value):
             shown = repr(value) if len(repr(value)) < 60 else f"{repr(value)[:56]} ..."
-            raise refuse(f"{what} has {at} {shown}; {rule.words}{_hint(value)}")
+            raise refuse(f"{what} has {at} {shown}; {rule.words}{text_hint(value)}")
         return
     if not isinstance(value, dict):
         named = f"{at} of {what}" if at else what
