@@ -248,7 +248,7 @@ def _check_row(what: str, row: Json, spec: Json, variants: Json) -> None:
     if "setting" not in row:
         raise refuse(f"{where}it names no setting; known are {', '.join(settings)}")
     known = settings | dict.fromkeys(METHODS, {})
-    setting = pick(known, row["setting"], f"setting of transformer '{name}'", where)
+    setting = pick(known, row["setting"], "setting", f"{where}transformer '{name}' has the ")
     report, step = setting.get("report", []), row.get("step", 0)
     steps = report if len(report) > 1 else [0]
     if step not in steps or isinstance(step, bool):
