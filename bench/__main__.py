@@ -33,6 +33,7 @@ import click
 from bench.ending import run_to_end
 from bench.params import read_yaml
 from bench.plan import build_jobs, describe, write_plan
+from bench.plan_checks import read_variants
 from bench.provenance import recorded
 from genhmr.types import UserError
 
@@ -232,7 +233,7 @@ def tables() -> None:
     """Write the tables, the comparison with the paper and the summary."""
     from bench.tables import write_tables
 
-    variants, job = read_yaml(Path("variants.yaml")), _job("tables")
+    variants, job = read_variants(Path("variants.yaml")), _job("tables")
     with recorded(PROVENANCE, "tables", job):
         write_tables(variants, job, BUILD, Path("bench/reported"), RESULTS)
 
@@ -242,7 +243,7 @@ def claims() -> None:
     """Judge the paper's claims by its own tables and by the rerun."""
     from bench.claims_report import write_claims
 
-    variants, job = read_yaml(Path("variants.yaml")), _job("tables")
+    variants, job = read_variants(Path("variants.yaml")), _job("tables")
     reported, out, kept = Path("bench/reported"), RESULTS / "claims", RESULTS / "open"
     with recorded(PROVENANCE, "claims", job):
         write_claims(variants, job, BUILD, reported, out, kept)
@@ -288,7 +289,7 @@ def explain(cell: str) -> None:
     from bench.explain import explain as walk
     from bench.explain import read_pipeline
 
-    variants, pipeline = read_yaml(Path("variants.yaml")), read_pipeline(Path("dvc.yaml"))
+    variants, pipeline = read_variants(Path("variants.yaml")), read_pipeline(Path("dvc.yaml"))
     click.echo(walk(cell, variants, pipeline, BUILD, RESULTS))
 
 

@@ -42,8 +42,8 @@ class Finding:
 
 def _environment() -> Iterator[Finding]:
     python = platform.python_version()
-    good = sys.version_info >= (3, 10)
-    yield Finding("here", "python", "ok" if good else "missing", f"{python}; 3.10 is needed")
+    good = sys.version_info >= (3, 11)
+    yield Finding("here", "python", "ok" if good else "missing", f"{python}; 3.11 is needed")
     for name in NEEDED:
         try:
             yield Finding("here", name, "ok", metadata.version(name))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from bench.infer import refine, sample
 from bench.stage import spread
@@ -156,13 +157,18 @@ def write_timing(
         with torch.no_grad():
             model.encode_image(image)
 
-    backbone, sampling, refinement = measure_aiti(
-        encode,
-        lambda t: sample_pose(model, features, t),
-        lambda p: refine(model, joints, start, points, default["refine"] | {"iters": p}),
-        repeats=job["timing"],
-        device=device,
-    )
+    rounds = job["timing"]
+    with tqdm(
+        total=3 * rounds, desc="time one image", unit="round", mininterval=2, delay=2
+    ) as bar:
+        backbone, sampling, refinement = measure_aiti(
+            encode,
+            lambda t: sample_pose(model, features, t),
+            lambda p: refine(model, joints, start, points, default["refine"] | {"iters": p}),
+            repeats=rounds,
+            device=device,
+            after_round=bar.update,
+        )
     fit = np.polynomial.Polynomial.fit
     t_default = default["ugs"]["iters"]
     line = fit(sampling.iterations, sampling.seconds, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -35,18 +36,47 @@ POSITIVE = ("ugs.iters", "ugs.top_k", "ugs.temperature", "refine.step_size")
 NOT_NEGATIVE = ("seed", "seeds", "refine.iters", "refine.pose_weight")
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML's own types alone, and no key twice: the first would be lost without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Json:
+        seen = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue  # which YAML's own types refuse
+            if (key.tag, key.value) in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key '{key.value}' stands there twice", key.start_mark
+                )
+            seen.add((key.tag, key.value))
+        return super().construct_mapping(node, deep)
+
+
+def _problem(error: yaml.YAMLError) -> str:
+    """What the parser found and where, in one line."""
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:
+        return " ".join(str(error).split())
+    told = f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+    if error.context and error.context_mark:
+        told += f" {error.context} that begins in line {error.context_mark.line + 1}"
+    return told
+
+
 def read_yaml(path: Path) -> Json:
     """Reads a YAML mapping.
 
     Raises:
-        UserError: the file is missing, is not YAML or is not a mapping.
+        UserError: the file is missing, is not YAML, names a key twice or is not a mapping.
     """
     try:
-        content = yaml.safe_load(Path(path).read_text())
+        content = yaml.load(Path(path).read_text(), _Loader)
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing: run from the root of the repository.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read as text: {error}.") from error
     except yaml.YAMLError as error:
-        raise UserError(f"{path} is not valid YAML: {str(error).splitlines()[-1]}.") from error
+        raise UserError(f"{path} is not valid YAML: {_problem(error)}.") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} must hold a mapping of names to values.")
     return content
@@ -60,6 +90,18 @@ def _flatten(tree: Json, prefix: str = "") -> Json:
         else:
             flat[f"{prefix}{key}"] = value
     return flat
+
+
+def text_hint(value: Any) -> str:
+    """How a number that YAML takes for a text becomes one."""
+    try:
+        number = isinstance(value, str) and math.isfinite(float(value))
+    except ValueError:
+        number = False
+    if not number:
+        return ""
+    pointed = "write it with a point and a sign, as 1.0e-3"
+    return f"; YAML reads a text there: {pointed if 'e' in value.lower() else 'without quotes'}"
 
 
 def check_params(params: Json, where: str = "params.yaml") -> None:
@@ -78,11 +120,16 @@ def check_params(params: Json, where: str = "params.yaml") -> None:
         number = kind is float and isinstance(value, int) and not isinstance(value, bool)
         wrong = not isinstance(value, kind) or (kind is int and isinstance(value, bool))
         if wrong and not number:
-            raise UserError(f"{where}: '{key}' is {value!r}; it must be of type {kind.__name__}.")
+            raise UserError(
+                f"{where}: '{key}' is {value!r}; it must be of type "
+                f"{kind.__name__}{text_hint(value)}."
+            )
         if kind is list and not all(isinstance(item, str) for item in value):
             raise UserError(f"{where}: '{key}' is {value!r}; it must be a list of names.")
         if allowed and value not in allowed:
             raise UserError(f"{where}: '{key}' is {value!r}; choose one of {', '.join(allowed)}.")
+        if kind is float and not math.isfinite(value):
+            raise UserError(f"{where}: '{key}' is {value!r}; it must be a finite number.")
         if key in POSITIVE and not value > 0:
             raise UserError(f"{where}: '{key}' is {value!r}; it must be greater than 0.")
         if key in NOT_NEGATIVE and not value >= 0:

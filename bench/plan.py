@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from bench.params import check_params
+from bench.plan_checks import check_variants, pick
 from bench.plan_models import (
     ABLATION,
     SAME_AS_BASE,
     SHIPPED,
-    check_guide,
     left_out,
     lifter_job,
-    pick,
     settings,
     tokenizer_job,
     transformer_job,
@@ -39,7 +38,7 @@ def _data_job(role: str, entry: Json, profile: Json, params: Json, needed: bool)
     source = params["data"]["source"]
     raw = entry["open"] if source == "open" else entry["kind"]
     motion = entry["kind"] in ("amass", "moyo")
-    counts = pick(profile["poses" if motion else "images"], role, "data set in the profile")
+    counts = profile["poses" if motion else "images"][role]
     return {
         "role": role,
         "name": entry[source],
@@ -75,9 +74,10 @@ def build_jobs(params: Json, variants: Json) -> dict[str, Json]:
         Job by path, e.g. ``"tokenizer/base.json"``.
 
     Raises:
-        UserError: an unknown key, variant, data set or profile.
+        UserError: an unknown key, variant, data set or profile, or a value that cannot be.
     """
     check_params(params)
+    check_variants(variants)
     profile = pick(variants["profiles"], params["profile"], "profile")
     if params["weights"] != "profile":
         profile = profile | {"weights": params["weights"]}
@@ -89,8 +89,6 @@ def build_jobs(params: Json, variants: Json) -> dict[str, Json]:
         needed = entry["splits"] != ["train"] or role in everybody
         jobs[f"data/{role}.json"] = _data_job(role, entry, profile, params, needed)
     for name, entry in variants["tokenizers"].items():
-        for role in entry["train_on"]:
-            pick(variants["datasets"], role, "data set")
         jobs[f"tokenizer/{name}.json"] = tokenizer_job(name, entry, profile, params)
         jobs[f"evaluate-tokenizer/{name}.json"] = {
             "sets": {"mocap": "test", "yoga": "val"},
@@ -116,20 +114,14 @@ def build_jobs(params: Json, variants: Json) -> dict[str, Json]:
         "weights": f"{SHIPPED}/backbone.safetensors" if shipped else None,
         **common,
     }
-    check_guide(params["profile"], profile["transformer"])
     jobs["lifter/base.json"] = lifter_job(
         profile["transformer"], variants["tokenizers"]["base"], shipped,
         {"bodies": bodies, **common},
     )  # fmt: skip
     for name in variants["transformers"]:
         entry = variant(name, variants)
-        pick(variants["tokenizers"], entry["tokenizer"], "tokenizer")
-        for role in entry["train_on"]:
-            pick(variants["datasets"], role, "data set")
         jobs[f"transformer/{name}.json"] = transformer_job(name, entry, profile, params, bodies)
-        evaluation = pick(variants["evaluations"], entry["evaluation"], "evaluation")
-        for role in evaluation["sets"]:
-            pick(variants["datasets"], role, "data set")
+        evaluation = variants["evaluations"][entry["evaluation"]]
         jobs[f"evaluate/{name}.json"] = {
             "model": name,
             "models": len(jobs[f"transformer/{name}.json"]["seeds"]),

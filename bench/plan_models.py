@@ -6,54 +6,34 @@ from fnmatch import fnmatch
 from typing import Any
 
 from bench.params import PARAMS, check_params
+from bench.plan_checks import check_tokenizer_sizes
 from genhmr.types import UserError
 
 Json = dict[str, Any]
 
-REFERENCES = ("learned", "keypoints")
-# What a transformer of variants.yaml may say; what it leaves out is the base's.
-VARIES = ("tokenizer", "evaluation", "scales", "layers", "mask_tau", "gumbel", "losses", "train_on")
-TOKENIZER_KEYS = ("tokens", "codes", "code_dim", "train_on", "seeds")
 # Trained as briefly as the variants are, for the tables that compare trainings.
 ABLATION = "ablation"
 SAME_AS_BASE = "the base itself, which is trained as long"
 SHIPPED = "datasets/open/weights"
 
 
-def pick(table: Json, name: str, what: str) -> Any:
-    """An entry of ``table``; UserError where there is none of that name."""
-    if name not in table:
-        raise UserError(
-            f"variants.yaml: unknown {what} '{name}'; known are {', '.join(map(str, table))}."
-        )
-    return table[name]
-
-
-def _scaled(value: int, divisor: int, what: str) -> int:
-    if value % divisor:
-        raise UserError(f"variants.yaml: {what} {value} cannot be divided by {divisor}.")
-    return value // divisor
-
-
 def tokenizer_job(name: str, entry: Json, profile: Json, params: Json) -> Json:
-    """Sizes of one tokenizer in the profile's scale, and how it is trained."""
-    if unknown := set(entry) - set(TOKENIZER_KEYS):
-        raise UserError(
-            f"variants.yaml: tokenizer '{name}' has the unknown key '{min(unknown)}'; the keys are "
-            f"{', '.join(TOKENIZER_KEYS)}."
-        )
-    least = entry.get("seeds", 1)
-    if not isinstance(least, int) or least < 1:
-        raise UserError(f"variants.yaml: seeds of tokenizer '{name}' is {least!r}, not 1 or more.")
+    """Sizes of one tokenizer in the profile's scale, and how it is trained.
+
+    Raises:
+        UserError: sizes that the profile's scale does not divide, or that no tokenizer has.
+    """
     scale, sizes = profile["scale"], profile["tokenizer"]
+    check_tokenizer_sizes(name, entry, params["profile"], scale)
     shipped = name == "base" and profile["weights"] == "shipped"
     asked = _seeds_asked(profile, params)
+    least = entry.get("seeds", 1)
     several = asked > 1 and "seeds" in entry and not shipped
     return {
         "model": {
-            "num_tokens": _scaled(entry["tokens"], scale["tokens"], "tokens"),
-            "num_codes": _scaled(entry["codes"], scale["codes"], "codes"),
-            "code_dim": _scaled(entry["code_dim"], scale["code_dim"], "code_dim"),
+            "num_tokens": entry["tokens"] // scale["tokens"],
+            "num_codes": entry["codes"] // scale["codes"],
+            "code_dim": entry["code_dim"] // scale["code_dim"],
             "width": sizes["width"],
         },
         "train_on": entry["train_on"],
@@ -119,25 +99,6 @@ def settings(entry: Json, params: Json) -> Json:
     return resolved
 
 
-def check_guide(name: str, sizes: Json) -> None:
-    """Refuses a transformer whose reference points and losses contradict each other."""
-    if sizes["reference"] not in REFERENCES:
-        raise UserError(
-            f"variants.yaml: profile '{name}' has reference {sizes['reference']!r}; "
-            f"choose one of {', '.join(REFERENCES)}."
-        )
-    if sizes["reference"] == "keypoints" and not sizes["lifter"]:
-        raise UserError(
-            f"variants.yaml: profile '{name}' has reference keypoints and no lifter; give it "
-            "{width: 512, steps: 20000, batch: 128, weight: 0.1} or set reference to learned."
-        )
-    if sizes["reference"] == "learned" and sizes["heatmap_weight"]:
-        raise UserError(
-            f"variants.yaml: profile '{name}' has heatmap_weight {sizes['heatmap_weight']} and no "
-            "keypoints (reference: learned); set heatmap_weight to 0."
-        )
-
-
 def lifter_job(sizes: Json, tokenizer: Json, shipped: bool, common: Json) -> Json:
     """The guide's lifter is trained once, on the motion that the base's tokenizer learns from."""
     if sizes["reference"] == "learned":
@@ -154,20 +115,8 @@ def lifter_job(sizes: Json, tokenizer: Json, shipped: bool, common: Json) -> Jso
 def variant(name: str, variants: Json) -> Json:
     """A transformer with what it leaves out taken from the base."""
     base, own = variants["transformers"]["base"], variants["transformers"][name]
-    for key in set(own) - set(VARIES):
-        raise UserError(
-            f"variants.yaml: transformer '{name}' has the unknown key '{key}'; the keys are "
-            f"{', '.join(VARIES)}."
-        )
-    merged = {**base, **own}
-    for group in ("gumbel", "losses"):
-        for key in set(own.get(group, {})) - set(base[group]):
-            raise UserError(
-                f"variants.yaml: transformer '{name}' has the unknown key '{group}.{key}'; the "
-                f"keys are {', '.join(base[group])}."
-            )
-        merged[group] = base[group] | own.get(group, {})
-    return merged
+    groups = {key: base[key] | own.get(key, {}) for key in ("gumbel", "losses")}
+    return {**base, **own, **groups}
 
 
 def seeds_of(name: str, profile: Json, params: Json) -> list[int]:
@@ -280,8 +229,6 @@ def left_out(variants: Json, profile: Json, params: Json) -> dict[str, str]:
                 reasons[f"{kind}/{name}"] = "left out of this run by `models` of params.yaml"
     for kind, wanted in profile.get("only", {}).items():
         known = variants[f"{kind}s"]
-        for name in wanted:
-            pick(known, name, kind)
         for name in known:
             if name not in wanted:
                 reasons[f"{kind}/{name}"] = "left out of this profile"

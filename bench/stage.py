@@ -97,13 +97,30 @@ class FinishedSeeds(Protocol):
     def put(self, seed: int, source: Path, seconds: float) -> None: ...
 
 
+def require_made(paths: Sequence[Path]) -> None:
+    """Refuses to begin where an earlier stage has not run.
+
+    Raises:
+        UserError: naming the first file that is missing.
+    """
+    for path in paths:
+        if not path.is_file():
+            raise UserError(
+                f"{path} is missing: run the stage that makes it first, as `dvc repro` does."
+            )
+
+
 @contextmanager
 def scratch_folder(folder: Path, job: Json, inputs: list[Path]) -> Iterator[Path]:
     """A scratch folder that a stopped run finds again, and that a finished one removes.
 
     Its name depends on the job and on its input files, so that a checkpoint is never continued
     on other data; without the removal a rerun would find a finished training and do nothing.
+
+    Raises:
+        UserError: an input file is missing.
     """
+    require_made(inputs)
     digest = hashlib.sha256(json.dumps(job, sort_keys=True).encode())
     for path in inputs:
         digest.update(path.read_bytes())

@@ -19,6 +19,7 @@ from bench.stage import (
     FinishedSeeds,
     export_shipped,
     pick_device,
+    require_made,
     scratch_folder,
     seed_folder,
     whole_folder,
@@ -70,7 +71,8 @@ def make_transformer(
         kept: finished seeds of earlier runs, and where this run's go.
 
     Raises:
-        UserError: shipped weights are missing, of other sizes, or do not fit one another.
+        UserError: shipped weights are missing, of other sizes, or do not fit one another; or what
+            an earlier stage makes is not there.
     """
     device = pick_device(job["device"])
     if not job["weights"]:
@@ -80,6 +82,7 @@ def make_transformer(
         models / "backbone" / BACKBONE_FILE,
         models / "tokenizer" / job["tokenizer"] / TOKENIZER_FILE,
     ]
+    require_made(parts)
     with whole_folder(out) as part:
         if job["weights"]:
             _copy(parts, part)

@@ -35,6 +35,20 @@ class UserError(Exception):
     """
 
 
+def restore(path: Path, otherwise: str) -> str:
+    """How a damaged or missing file comes back, as the end of a sentence.
+
+    Args:
+        path: of the file; what lies under ``datasets/open`` is shipped, so git has it.
+        otherwise: the remedy for a file from elsewhere.
+    """
+    parts = Path(path).parts
+    for i in range(len(parts) - 1):
+        if parts[i : i + 2] == ("datasets", "open"):
+            return f"restore it with `git checkout {'/'.join(parts[i : i + 3])}`"
+    return otherwise
+
+
 @dataclass(frozen=True)
 class BodyOutput:
     """What a body model returns.

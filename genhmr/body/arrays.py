@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse
 
 from genhmr.body.joints import NUM_VERTICES
-from genhmr.types import NUM_JOINTS, UserError
+from genhmr.types import NUM_JOINTS, UserError, restore
 
 
 def load_npz(path: Path) -> dict[str, np.ndarray]:
@@ -18,11 +18,11 @@ def load_npz(path: Path) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except FileNotFoundError as error:
-        raise UserError(f"{path} does not exist; restore it or download it again.") from error
+        raise UserError(f"{path} does not exist; {restore(path, 'download it again')}.") from error
     except Exception as error:  # zipfile, zlib and numpy raise a dozen kinds
         raise UserError(
             f"{path} is not a readable npz file of plain arrays ({type(error).__name__}); "
-            "download it again."
+            f"{restore(path, 'download it again')}."
         ) from error
 
 
@@ -47,7 +47,7 @@ def not_smpl(path: Path, reason: str) -> UserError:
     """The error of a file that is readable and yet no SMPL body."""
     return UserError(
         f"{path} is not an SMPL body with {NUM_VERTICES} vertices and {NUM_JOINTS} joints: "
-        f"{reason}; put the SMPL file there (not SMPL-H or SMPL-X)."
+        f"{reason}; {restore(path, 'put the SMPL file there (not SMPL-H or SMPL-X)')}."
     )
 
 

@@ -23,7 +23,7 @@ from genhmr.body.arrays import as_floats, as_int64, load_npz, not_smpl, take
 from genhmr.body.joints import NUM_VERTICES
 from genhmr.body.regressors import left_leg_first, licensed_regressors, open_regressors
 from genhmr.body.safe_pickle import load_pickle
-from genhmr.types import GENDERS, NUM_BETAS, NUM_JOINTS, UserError
+from genhmr.types import GENDERS, NUM_BETAS, NUM_JOINTS, UserError, restore
 
 _CACHE_LINE = 64  # bytes
 _POSE_FEATURES = 9 * (NUM_JOINTS - 1)
@@ -167,9 +167,10 @@ def load_bodies(folder: Path) -> Bodies:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise UserError(
-            f"{folder} does not exist; it should hold the body files (see datasets/README)."
+        licensed = (
+            "`python -m bench doctor` says which SMPL files belong there and where they come from"
         )
+        raise UserError(f"{folder} does not exist; {restore(folder, licensed)}.")
     if (folder / "neutral.npz").exists():
         bodies = {g: load_body_model(folder / f"{g}.npz") for g in GENDERS}
         h36m, extra = open_regressors(folder / "regressors.npz")
@@ -222,9 +223,10 @@ def _find_licensed(folder: Path, gender: str) -> Path:
         if path.suffix in (".pkl", ".npz") and path.name.lower().startswith(prefixes)
     )
     if not found:
+        licensed = "download the SMPL body from smpl.is.tue.mpg.de and put it there"
         raise UserError(
-            f"{folder} has no SMPL_{gender.upper()}.pkl (nor the open {gender}.npz); download the "
-            "SMPL body from smpl.is.tue.mpg.de and put it there."
+            f"{folder} has no SMPL_{gender.upper()}.pkl (nor the open {gender}.npz); "
+            f"{restore(folder, licensed)}."
         )
     return found[-1]  # the highest version when several are there
 

@@ -10,8 +10,9 @@ import numpy as np
 from genhmr.body.arrays import as_floats, load_npy, load_npz, take
 from genhmr.body.joints import EXTRA19_NAMES, H36M17_NAMES, NUM_VERTICES
 from genhmr.body.safe_pickle import load_pickle
-from genhmr.types import UserError
+from genhmr.types import UserError, restore
 
+_SHIPPED = "take the file of datasets/open/body"
 _COCO_LIMBS = {
     f"{side}_{part}"
     for side in ("left", "right")
@@ -32,20 +33,22 @@ def open_regressors(path: Path) -> tuple[np.ndarray, np.ndarray]:
     content = load_npz(path)
     for key in ("J_regressor_h36m", "h36m_names", "J_regressor_coco23", "coco_names"):
         if key not in content:
-            raise UserError(f"{path} lacks {key!r}; restore the shipped file.")
+            raise UserError(f"{path} lacks {key!r}; {restore(path, _SHIPPED)}.")
     regressor = take(path, content, "J_regressor_h36m")
     names = [str(name) for name in take(path, content, "h36m_names")]
     if sorted(names) != sorted(H36M17_NAMES) or len(names) != len(regressor):
         raise UserError(
             f"{path} names other joints than Human3.6M's 17 in h36m_names; "
-            "restore the shipped file."
+            f"{restore(path, _SHIPPED)}."
         )
     regressor = regressor[[names.index(name) for name in H36M17_NAMES]]
     coco_names = [str(name) for name in take(path, content, "coco_names")]
     coco = take(path, content, "J_regressor_coco23")
     known = set(coco_names) >= _COCO_LIMBS and len(coco) == len(coco_names)
     if not known or coco.shape[1:] != regressor.shape[1:]:
-        raise UserError(f"{path}: J_regressor_coco23 does not fit its names.")
+        raise UserError(
+            f"{path}: J_regressor_coco23 does not fit its names; {restore(path, _SHIPPED)}."
+        )
     extra = _open_extra19(regressor, dict(zip(coco_names, coco)))
     return _checked(path, regressor), extra
 
@@ -77,10 +80,11 @@ def left_leg_first(regressor: np.ndarray, v_template: np.ndarray) -> np.ndarray:
 
 def _checked(path: Path, regressor: np.ndarray) -> np.ndarray:
     regressor = as_floats(path, "J_regressor_h36m", regressor)
+    spin = "get the file from SPIN's data bundle"
     if regressor.shape != (len(H36M17_NAMES), NUM_VERTICES) or not np.isfinite(regressor).all():
         raise UserError(
             f"{path} must hold finite numbers of shape (17, {NUM_VERTICES}), "
-            f"not {regressor.shape}; get the file from SPIN's data bundle."
+            f"not {regressor.shape}; {restore(path, spin)}."
         )
     return regressor
 

@@ -49,14 +49,18 @@ def time_interleaved(
     repeats: int = 10,
     warmup: int = 3,
     device: torch.device | str = "cpu",
+    after_round: Callable[[], object] = lambda: None,
 ) -> dict[str, np.ndarray]:
-    """``time_callable`` of several functions in turn, so that a slow spell hits all of them."""
+    """``time_callable`` of several functions in turn, so that a slow spell hits all of them.
+
+    ``after_round`` is called, untimed, after each of the ``repeats`` rounds.
+    """
     for function in functions.values():
         time_callable(function, 1, max(0, warmup - 1), device)
-    rounds = [
-        {name: time_callable(f, 1, 0, device)[0] for name, f in functions.items()}
-        for _ in range(repeats)
-    ]
+    rounds = []
+    for _ in range(repeats):
+        rounds.append({name: time_callable(f, 1, 0, device)[0] for name, f in functions.items()})
+        after_round()
     return {name: np.array([r[name] for r in rounds]) for name in functions}
 
 
@@ -117,6 +121,7 @@ def time_stage(
     repeats: int = 10,
     warmup: int = 3,
     device: torch.device | str = "cpu",
+    after_round: Callable[[], object] = lambda: None,
 ) -> StageTimes:
     """Times a stage that takes a number of iterations; rounds interleaved over all numbers.
 
@@ -126,10 +131,10 @@ def time_stage(
         repeats: rounds.
         warmup: untimed calls of each first.
         device: where the stage runs.
+        after_round: called after each round, outside of what is timed.
     """
-    times = time_interleaved(
-        {str(n): (lambda n=n: run(n)) for n in iterations}, repeats, warmup, device
-    )
+    functions = {str(n): (lambda n=n: run(n)) for n in iterations}
+    times = time_interleaved(functions, repeats, warmup, device, after_round)
     medians = tuple(float(np.median(times[str(n)])) for n in iterations)
     x = np.repeat(np.asarray(iterations, float), repeats)
     y = np.concatenate([times[str(n)] for n in iterations])
@@ -145,6 +150,7 @@ def measure_aiti(
     repeats: int = 10,
     warmup: int = 3,
     device: torch.device | str = "cpu",
+    after_round: Callable[[], object] = lambda: None,
 ) -> tuple[float, StageTimes, StageTimes]:
     """AITI of the three stages of inference on one image.
 
@@ -157,11 +163,13 @@ def measure_aiti(
         repeats: rounds.
         warmup: untimed rounds.
         device: where it runs.
+        after_round: called after each round of each stage, ``3 * repeats`` times, outside of what
+            is timed.
 
     Returns:
         median seconds of ``encode``; times of sampling; times of refinement.
     """
-    backbone = float(np.median(time_callable(encode, repeats, warmup, device)))
-    sampling = time_stage(sample, sampling_iterations, repeats, warmup, device)
-    refinement = time_stage(refine, refinement_steps, repeats, warmup, device)
-    return backbone, sampling, refinement
+    encoded = time_interleaved({"encode": encode}, repeats, warmup, device, after_round)["encode"]
+    sampling = time_stage(sample, sampling_iterations, repeats, warmup, device, after_round)
+    refinement = time_stage(refine, refinement_steps, repeats, warmup, device, after_round)
+    return float(np.median(encoded)), sampling, refinement

@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from genhmr.types import UserError
+from genhmr.types import UserError, restore
 
 # The three weight files that make a model, side by side in one folder.
 BACKBONE_FILE = "backbone.safetensors"
@@ -98,13 +98,15 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     path = Path(path)
     if not path.exists():
-        raise UserError(f"{path} does not exist: run the stage that trains it, or fetch it.")
+        remedy = restore(path, "run the stage that trains it, or fetch it")
+        raise UserError(f"{path} does not exist: {remedy}.")
     try:
         with safe_open(path, framework="pt") as handle:
             config = json.loads((handle.metadata() or {})["config"])
             tensors = {name: handle.get_tensor(name) for name in handle.keys()}
-    except (SafetensorError, KeyError, ValueError) as error:
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise UserError(
-            f"{path} is not a weights file of this suite ({error}): export it again."
+            f"{path} is not a weights file of this suite ({error}): "
+            f"{restore(path, 'export it again')}."
         ) from error
     return {k: t.float() if t.is_floating_point() else t for k, t in tensors.items()}, config

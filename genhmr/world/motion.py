@@ -7,7 +7,6 @@ joints are jittered, and, where the role says so, synthetic yoga-like poses.
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,9 @@ TORSO = (3, 6, 9, 12, 15)
 LEFT_ARM = (13, 16, 18, 20, 22)
 RIGHT_ARM = (14, 17, 19, 21, 23)
 TEST_ROLES = ("open-lab", "open-wild", "open-extreme")
+
+
+_RESTORE = "restore it with `git checkout datasets/open/motion`"
 
 
 @dataclass(frozen=True)
@@ -82,9 +84,9 @@ def load_clips(folder: Path) -> dict[str, MotionClip]:
                 raise ValueError("poses are not finite")
             poses = np.zeros((len(body), NUM_JOINTS, 3))
             poses[:, :22] = body.reshape(-1, 22, 3)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except Exception as error:  # zipfile, zlib and numpy raise a dozen kinds
             raise UserError(
-                f"{path} is not a readable motion clip ({error}); restore datasets/open/motion."
+                f"{path} is not a readable motion clip ({error}); {_RESTORE}."
             ) from error
         poses, trans = turn_world(poses, trans, Y_UP_TO_Z_UP.inv())
         clips[key] = MotionClip(
@@ -97,7 +99,7 @@ def load_clips(folder: Path) -> dict[str, MotionClip]:
             up="y",
         )
     if not clips:
-        raise UserError(f"{folder} holds no motion clips; restore datasets/open/motion.")
+        raise UserError(f"{folder} holds no motion clips; {_RESTORE}.")
     return clips
 
 
@@ -108,23 +110,29 @@ def load_split(folder: Path) -> dict:
         ``{"train": [keys], "val": [keys], "test": {role: [keys]}}``.
 
     Raises:
-        UserError: the file is missing, or its lists do not hold every shipped clip once.
+        UserError: the file or a clip that it lists is missing, or it does not list every clip once.
     """
     path = folder / "split.yaml"
     try:
         split = yaml.safe_load(path.read_text())
         lists = [split["train"], split["val"], *(split["test"][role] for role in TEST_ROLES)]
+        listed = sorted(key for keys in lists for key in keys)
     except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
         raise UserError(
-            f"{path} is not a readable split ({error!r}); restore datasets/open/motion."
+            f"{path} is not a readable split ({error!r}); {_RESTORE}."
         ) from error
-    listed = sorted(key for keys in lists for key in keys)
-    shipped = sorted(
+    there = {
         p.relative_to(folder).with_suffix("").as_posix() for p in folder.glob("*/*/*_poses.npz")
-    )
-    if listed != shipped:
-        wrong = sorted(set(listed) ^ set(shipped)) or ["a clip is listed twice"]
-        raise UserError(f"{path} must list every clip once; look at {wrong[0]}.")
+    }
+    if gone := sorted(set(listed) - there):
+        raise UserError(f"{folder / gone[0]}.npz is missing and split.yaml lists it; {_RESTORE}.")
+    if unknown := sorted(there - set(listed)):
+        raise UserError(
+            f"{path} does not list {unknown[0]}, whose file is there: add it to train, val or one "
+            f"of the test roles, or remove the file; or {_RESTORE}."
+        )
+    if twice := [key for key, after in zip(listed, listed[1:]) if key == after]:
+        raise UserError(f"{path} lists {twice[0]} twice; {_RESTORE}.")
     test = dict(zip(TEST_ROLES, lists[2:]))
     return {"train": list(lists[0]), "val": list(lists[1]), "test": test}
 

@@ -101,9 +101,20 @@ def edited(path, content):
         dvc("repro", "--single-item", *NOTED)
 
 
-def test_nothing_runs_twice(checkout, monkeypatch):
+def test_nothing_runs_twice(checkout, monkeypatch, tmp_path):
+    """Nor is any command of a stage so much as started: every one begins with `python`."""
     monkeypatch.chdir(checkout)
-    assert "up to date" in dvc("repro")
+    stages = yaml.safe_load(Path("dvc.yaml").read_text())["stages"].values()
+    assert all(stage.get("do", stage)["cmd"].startswith("python -m bench") for stage in stages)
+    started, python = tmp_path / "started", tmp_path / "python"
+    python.write_text(f'#!/bin/sh\necho "$*" >> {started}\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    said = dvc("repro")
+    assert "up to date" in said and "Running stage" not in said
+    assert not started.exists(), started.read_text()
+    dvc("repro", "--force", "--single-item", "plan")  # the list would have had it
+    assert started.read_text() == "-m bench plan\n"
     assert _would_run() == set()
 
 

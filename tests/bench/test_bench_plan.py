@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.params import check_params, read_yaml
+from bench.params import read_yaml
 from bench.plan import build_jobs, describe, write_plan
 from genhmr.types import UserError
 
@@ -131,33 +131,9 @@ def test_variants_are_trained_as_long_as_one_another(params, variants):
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda p: p["ugs"].__setitem__("itres", 5), "unknown key 'ugs.itres'"),
-        (lambda p: p["ugs"].__setitem__("iters", "many"), "'ugs.iters' is 'many'"),
-        (lambda p: p["ugs"].__setitem__("iters", 0), "greater than 0"),
-        (lambda p: p["ugs"].__setitem__("iters", True), "type int"),
-        (lambda p: p["refine"].__setitem__("iters", -1), "must not be negative"),
-        (lambda p: p["ugs"].__setitem__("schedule", "sine"), "choose one of cosine"),
-        (lambda p: p["data"].__setitem__("source", "private"), "choose one of open, licensed"),
-        (lambda p: p.pop("seed"), "'seed' is missing"),
-        (lambda p: p.__setitem__("models", "loss-*"), "must be of type list"),
-        (lambda p: p.__setitem__("models", ["base", 3]), "must be a list of names"),
-        (lambda p: p.__setitem__("weights", "mine"), "choose one of profile, shipped, trained"),
-    ],
-)
-def test_bad_params_are_one_sentence(params, edit, message):
-    edit(params)
-    with pytest.raises(UserError, match=message) as error:
-        check_params(params)
-    assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("edit", "message"),
-    [
         (lambda p, v: p.__setitem__("profile", "huge"), "unknown profile 'huge'"),
         (lambda p, v: v["transformers"]["base"].__setitem__("tokenizer", "x"), "tokenizer 'x'"),
         (lambda p, v: v["tokenizers"]["t48"].__setitem__("train_on", {"sea": 1}), "set 'sea'"),
-        (lambda p, v: v["tokenizers"]["t48"].__setitem__("tokens", 47), "cannot be divided"),
         (
             lambda p, v: v["evaluations"]["base"]["settings"].__setitem__("x", {"ugs": {"k": 1}}),
             "unknown key 'ugs.k'",
@@ -174,7 +150,7 @@ def test_bad_params_are_one_sentence(params, edit, message):
         ),
         (
             lambda p, v: v["evaluations"]["base"]["settings"]["refinement"].__setitem__(
-                "report", [0, 30]
+                "report", [0, 1, 3, 5, 10, 20, 30]
             ),
             "reports step 30 and refines 20 steps",
         ),
@@ -291,15 +267,6 @@ def test_a_tokenizer_is_trained_with_several_seeds_where_models_are(
     assert "models" not in jobs["evaluate-tokenizer/c1024x256.json"]
 
 
-@pytest.mark.parametrize(("entry", "message"), [({"seed": 3}, "unknown key 'seed'; the keys are"),
-                                                ({"seeds": "3"}, " is '3', not 1 or"),
-                                                ({"seeds": 0}, "is 0, not 1 or more")])
-def test_a_tokenizer_that_cannot_be_is_one_sentence(params, variants, entry, message):
-    variants["tokenizers"]["t48"] |= entry
-    with pytest.raises(UserError, match=f"variants.yaml: .*tokenizer 't48'?.*{message}"):
-        build_jobs(params, variants)
-
-
 def test_learned_reference_points_need_no_lifter(params, variants):
     """The edit that the error message of a lone heatmap weight asks for."""
     params["profile"] = "open"
@@ -342,15 +309,6 @@ def test_writing_replaces_the_old_plan(tmp_path, params, variants):
     first = (tmp_path / "plan" / "evaluate" / "base.json").read_bytes()
     write_plan(build_jobs(params, variants), tmp_path / "plan")
     assert (tmp_path / "plan" / "evaluate" / "base.json").read_bytes() == first
-
-
-@pytest.mark.parametrize("content", ["a: [", "- 1\n- 2\n", None])
-def test_unreadable_yaml_is_one_sentence(tmp_path, content):
-    path = tmp_path / "params.yaml"
-    if content is not None:
-        path.write_text(content)
-    with pytest.raises(UserError, match="params.yaml"):
-        read_yaml(path)
 
 
 def test_licensed_human36m_is_tested_by_protocol_2_and_the_open_lab_by_all_cameras(

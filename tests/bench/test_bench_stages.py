@@ -54,6 +54,23 @@ def test_a_published_backbone_is_imported(tmp_path):
     )
 
 
+@pytest.mark.parametrize("name", ["base", "layers-2"])  # shipped; to be trained
+def test_a_stage_that_is_started_too_early_says_what_must_run_first(tmp_path, monkeypatch, name):
+    jobs = build_jobs(read_yaml(ROOT / "params.yaml"), read_yaml(ROOT / "variants.yaml"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "datasets").symlink_to(ROOT / "datasets")
+    write_plan(jobs, Path("build/plan"))
+    missing = ["build/models/backbone/backbone.safetensors",
+               "build/models/tokenizer/base/tokenizer.safetensors",
+               "build/data/lab/train/manifest.json"]  # fmt: skip
+    for path in missing[: 2 if name == "base" else 3]:
+        result = CliRunner().invoke(cli, ["train-transformer", name])
+        assert result.exit_code == 2 and not Path(f"build/models/transformer/{name}").exists()
+        assert result.output.startswith(f"bench: {path} is missing: run the stage that makes it")
+        Path(path).parent.mkdir(parents=True)
+        Path(path).write_bytes(b"")
+
+
 def test_licensed_without_files_says_what_is_missing(tmp_path, monkeypatch):
     params, variants = read_yaml(ROOT / "params.yaml"), read_yaml(ROOT / "variants.yaml")
     params["data"]["source"] = "licensed"

@@ -228,6 +228,35 @@ def test_incomplete_open_folders_are_refused(bodies, tmp_path):
         load_bodies(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "damage", "message"),
+    [
+        ("neutral.npz", lambda path: path.unlink(), "open/body has no SMPL_NEUTRAL.pkl .nor the"),
+        ("male.npz", lambda path: path.unlink(), r"male\.npz does not exist"),
+        ("female.npz", lambda path: path.write_bytes(path.read_bytes()[:9000]), "not a readable"),
+        ("male.npz", lambda path: np.savez(path, a=1), "not an SMPL body .* 'v_template' is miss"),
+        ("regressors.npz", lambda path: path.unlink(), r"regressors\.npz does not exist"),
+        ("regressors.npz", lambda path: path.write_bytes(b"x"), "not a readable npz"),
+        ("regressors.npz", lambda path: np.savez(path, a=1), "lacks 'J_regressor_h36m'"),
+        ("", lambda path: shutil.rmtree(path), "datasets/open/body does not exist"),
+    ],
+)
+def test_the_shipped_body_comes_back_by_git(bodies, tmp_path, name, damage, message):
+    """Nobody has to fetch SMPL for the open world."""
+    folder = tmp_path / "datasets" / "open" / "body"
+    shutil.copytree(Path(bodies.neutral.source).parent, folder)
+    damage(folder / name)
+    remedy = "; restore it with `git checkout datasets/open/body`."
+    with pytest.raises(UserError, match=message) as error:
+        load_bodies(folder)
+    assert str(error.value).endswith(remedy) and "SMPL file there" not in str(error.value)
+
+
+def test_a_missing_licensed_folder_names_what_tells_more(tmp_path):
+    with pytest.raises(UserError, match="datasets/body does not exist; `python -m bench doctor`"):
+        load_bodies(tmp_path / "datasets" / "body")
+
+
 def test_interrupted_export_leaves_the_old_file(bodies, tmp_path):
     path = tmp_path / "SMPL_NEUTRAL.pkl"
     path.write_bytes(b"old")

@@ -106,6 +106,8 @@ def test_h36m_foreign_image_name_is_refused(spin, bodies):
     "change, word",
     [
         (lambda c: c.pop("center"), "center"),
+        (lambda c: c.pop("pose"), "no 'pose', and 1 row.* fetch the whole file, or set 'has_smpl'"),
+        (lambda c: [c.pop(key) for key in ("shape", "has_smpl")], "no 'shape', and 2 row"),
         (lambda c: c.update(scale=c["scale"] * 200), "pixels / 200"),
         (lambda c: c.update(S=c["S"][:, :14]), "'S'"),
         (lambda c: c["pose"].__setitem__((0, 3), np.nan), "pose"),
@@ -191,6 +193,8 @@ def test_hmr2_layout_under_the_same_split(tmp_path, bodies):
         (lambda c: c.update(scale=c["scale"] / 200), "multiply it by 200"),
         (lambda c: c.update(scale=c["scale"][:1]), "scale"),
         (lambda c: c.pop("scale"), "scale"),
+        (lambda c: c.pop("body_pose"), "no 'body_pose', and 1 row.* or set 'has_body_pose' to 0"),
+        (lambda c: c.pop("betas"), "no 'betas', and 1 row"),
         (lambda c: c["body_pose"].__setitem__((0, 0), np.inf), "body_pose"),
     ],
 )

@@ -81,6 +81,30 @@ def test_aiti_reports_all_three_stages(spend):
     assert refinement.line.slope == pytest.approx(0.3)
 
 
+def test_what_is_done_after_a_round_is_not_timed(spend):
+    """A progress bar that takes as long as it likes changes no number."""
+    rounds = []
+
+    def measure(after_round):
+        return measure_aiti(
+            lambda: spend(0.5),
+            lambda t: spend(0.2 + 0.1 * t),
+            lambda p: spend(0.3 * p),
+            (1, 2, 4),
+            (1, 3),
+            repeats=5,
+            warmup=2,
+            after_round=after_round,
+        )
+
+    plain = measure(lambda: None)
+    shown = measure(lambda: (spend(100.0), rounds.append(1)))
+    assert len(rounds) == 3 * 5
+    assert shown[0] == pytest.approx(plain[0])
+    for one, other in zip(shown[1:], plain[1:]):
+        assert one.seconds == pytest.approx(other.seconds)
+
+
 def test_bad_arguments_are_refused():
     with pytest.raises(ValueError):
         fit_line([1, 2], [1, 2])

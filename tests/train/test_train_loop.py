@@ -95,5 +95,20 @@ def test_bad_weights_are_one_sentence(tmp_path, content):
     path = tmp_path / "w.safetensors"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(UserError, match="w.safetensors"):
+    missing = "does not exist: run the stage" if content is None else "export it again"
+    with pytest.raises(UserError, match=f"w.safetensors.*{missing}"):
         load_weights(path)
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut", "empty"])
+def test_shipped_weights_come_back_by_git(tmp_path, damage):
+    path = tmp_path / "datasets" / "open" / "weights" / "genhmr.safetensors"
+    path.parent.mkdir(parents=True)
+    save_weights(path, {"a": torch.ones(100)}, {})
+    path.write_bytes(path.read_bytes()[: {"gone": 0, "cut": 120, "empty": 0}[damage]])
+    if damage == "gone":
+        path.unlink()
+    sentence = "genhmr.safetensors .*restore it with `git checkout datasets/open/weights`"
+    with pytest.raises(UserError, match=sentence) as error:
+        load_weights(path)
+    assert "\n" not in str(error.value) and "export" not in str(error.value)

@@ -99,6 +99,39 @@ def test_split_that_forgets_a_clip_is_refused(tmp_path):
         load_split(tmp_path / "motion")
 
 
+def test_a_split_and_clips_that_differ_name_the_clip_and_the_remedy(tmp_path):
+    """The file that is gone is named, not the list that still has it."""
+    folder, again = tmp_path / "motion", "git checkout datasets/open/motion"
+    shutil.copytree(FOLDER, folder)
+    clip = folder / "DeepMimic" / "humanoid3d" / "jump_poses.npz"
+    other = clip.with_name("jump_again_poses.npz")
+    clip.rename(other)
+    missing = rf"jump_poses\.npz is missing and split.yaml lists it; .*`{again}`"
+    with pytest.raises(UserError, match=missing) as error:
+        load_split(folder)
+    assert str(error.value).startswith(str(clip))
+    shutil.copy(other, clip)
+    with pytest.raises(UserError, match=f"does not list .*/jump_again_poses, whose .*{again}"):
+        load_split(folder)
+    other.unlink()
+    path = folder / "split.yaml"
+    line = "  - DeepMimic/humanoid3d/jump_poses\n"
+    assert line in path.read_text()
+    path.write_text(path.read_text().replace(line, 2 * line))
+    with pytest.raises(UserError, match=f"lists DeepMimic/humanoid3d/jump_poses twice; .*{again}"):
+        load_split(folder)
+    path.write_text("train:\nval: []\ntest: {open-lab: [], open-wild: [], open-extreme: []}\n")
+    with pytest.raises(UserError, match=f"split.yaml is not a readable split .*{again}"):
+        load_split(folder)
+    whole = clip.read_bytes()
+    clip.write_bytes(whole[:400] + bytes(200) + whole[600:])
+    with pytest.raises(UserError, match=f"jump_poses.npz is not a readable motion .*{again}"):
+        load_clips(folder)
+    clip.write_bytes(b"")
+    with pytest.raises(UserError, match=f"jump_poses.npz is not a readable motion .*{again}"):
+        load_clips(folder)
+
+
 def test_broken_or_absent_clips_are_one_sentence(tmp_path):
     with pytest.raises(UserError, match="no motion clips"):
         load_clips(tmp_path)

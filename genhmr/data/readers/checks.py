@@ -120,6 +120,30 @@ def require_finite(array: np.ndarray, what: str, path: Path) -> None:
         )
 
 
+def require_fits(
+    data: Mapping[str, Any], keys: tuple[str, ...], marked: np.ndarray, flag: str, path: Path
+) -> None:
+    """Refuses a file that marks rows as fitted with a body and lacks a column of the fits.
+
+    Args:
+        data: dictionary or npz.
+        keys: columns of the fits.
+        marked: (N,) bool, rows that are said to have a body.
+        flag: the column that says so.
+        path: file named in the complaint.
+
+    Raises:
+        UserError: naming the column and how many rows need it.
+    """
+    if count := int(np.count_nonzero(marked)):
+        for key in keys:
+            if key not in data:
+                raise UserError(
+                    f"{path} has no '{key}', and {count} row(s) are said to have a fitted body: "
+                    f"fetch the whole file, or set '{flag}' to 0 where there is no body."
+                )
+
+
 def gender_name(value: Any, path: Path) -> str:
     """'m', b'male', array('f') and friends as "male", "female" or "neutral".
 

@@ -13,7 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from genhmr.data.readers.checks import column, gender_name, load_npz, require_finite
+from genhmr.data.readers.checks import (
+    column,
+    gender_name,
+    load_npz,
+    require_finite,
+    require_fits,
+)
 from genhmr.data.readers.spin_npz import Rows, body25_from_spin24, merge_keypoints
 from genhmr.types import UserError
 
@@ -51,6 +57,8 @@ def load_rows(path: Path) -> Rows:
         pose, betas = optional("body_pose", (72,), np.nan), optional("betas", (10,), np.nan)
         has_pose = optional("has_body_pose", (), float("body_pose" in data)) > 0
         has_betas = optional("has_betas", (), float("betas" in data)) > 0
+        fitted = has_pose & has_betas
+        require_fits(data, ("body_pose", "betas"), fitted, "has_body_pose", path)
         body_2d = optional("body_keypoints_2d", (25, 3), 0.0)
         extra_2d = optional("extra_keypoints_2d", (19, 3), 0.0)
         body_3d = optional("body_keypoints_3d", (25, 4), 0.0)
@@ -68,7 +76,7 @@ def load_rows(path: Path) -> Rows:
             f"{path}: 'scale' is too small for pixels, the unit of the HMR2 layout: "
             "multiply it by 200, or name the columns as SPIN does."
         )
-    has_smpl = (has_pose & has_betas)[:, None]
+    has_smpl = fitted[:, None]
     require_finite(center, "center", path)
     require_finite(box_size, "scale", path)
     require_finite(np.where(has_smpl, pose, 0.0), "body_pose", path)

@@ -18,7 +18,13 @@ from pathlib import Path
 
 import numpy as np
 
-from genhmr.data.readers.checks import column, gender_name, load_npz, require_finite
+from genhmr.data.readers.checks import (
+    column,
+    gender_name,
+    load_npz,
+    require_finite,
+    require_fits,
+)
 from genhmr.types import PersonFrame, UserError
 
 PIXELS_PER_SCALE = 200.0
@@ -96,6 +102,7 @@ def load_rows(path: Path) -> Rows:
         pose = optional("pose", (72,), np.nan)
         betas = optional("shape", (10,), np.nan)
         has_smpl = optional("has_smpl", (), float("pose" in data)) > 0
+        require_fits(data, ("pose", "shape"), has_smpl, "has_smpl", path)
         part, detected = optional("part", (24, 3), 0.0), optional("openpose", (25, 3), 0.0)
         joints_3d = optional("S", (24, 4), 0.0)
         intrinsics = optional("cam_int", (3, 3), np.nan)
