@@ -84,7 +84,7 @@ def share(batch_size: int) -> int:
 
 def stream(seed: int, *place: int) -> int:
     """Seed of a random stream of its own, for example for (step, rank)."""
-    return int(np.random.SeedSequence([seed, *place]).generate_state(1, np.uint64)[0] >> 1)
+    return int(np.random.SeedSequence([seed, *place]).generate_state(1, np.uint64)[0]) >> 1
 
 
 @contextmanager

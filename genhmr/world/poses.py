@@ -52,8 +52,6 @@ def blend_poses(start: np.ndarray, end: np.ndarray, weight: np.ndarray) -> np.nd
     Returns:
         (N, 24, 3).
     """
-    if not len(start):  # scipy before 1.16 has no rotations of length 0
-        return np.array(start, np.float64)
     first = Rotation.from_rotvec(start.reshape(-1, 3))
     step = (first.inv() * Rotation.from_rotvec(end.reshape(-1, 3))).as_rotvec()
     step *= np.repeat(weight, NUM_JOINTS)[:, None]

@@ -168,6 +168,8 @@ def sample_yoga(
     Returns:
         (n, 24, 3) float32 axis-angle, root in a y-up world.
     """
+    if n == 0:  # older versions of scipy have no rotations of length 0
+        return np.zeros((0, NUM_JOINTS, 3), np.float32)
     table = np.stack([posture(name) for name in names])
     start, end = (table[rng.integers(len(names), size=n)] for _ in range(2))
     poses = blend_poses(start, end, rng.beta(0.5, 1.5, size=n))
