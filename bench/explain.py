@@ -11,7 +11,7 @@ import yaml
 from bench.claims import Cell, Ledger
 from bench.claims_report import rerun_samples
 from bench.inputs import needs_of, read_jobs
-from bench.provenance import record_name
+from bench.provenance import edits, record_name
 from bench.status import METRICS
 from bench.tables_latex import METRIC_NAMES
 from bench.tidy import REPORTED_NAMES, key_columns, model_of, read_rerun
@@ -136,8 +136,7 @@ def took(record: Json) -> str:
     """Which seeds a training took from earlier runs, as the end of a sentence."""
     return "".join(
         f"; seed {seed} from {made['ended'][:10]}, commit {str(made['commit'])[:10]}"
-        + (" with uncommitted changes" if made["uncommitted_changes"] else "")
-        + f", {made['seconds']:g} s"
+        f"{edits(made)}, {made['seconds']:g} s"
         for seed, made in record.get("taken", {}).items()
     )
 
@@ -213,9 +212,8 @@ def explain(place: str, variants: Json, pipeline: Json, build: Path, results: Pa
             lines.append(f"  {name:24s} has no record: it has not run here")
             continue
         machine = record["gpu"] or f"{record['cores']} x {record['processor']}"
-        dirty = " with uncommitted changes" if record["uncommitted_changes"] else ""
         lines.append(
-            f"  {name:24s} {record['command']}  (commit {str(record['commit'])[:10]}{dirty}, "
+            f"  {name:24s} {record['command']}  (commit {str(record['commit'])[:10]}{edits(record)}, "
             f"{record['started'][:10]}, {record['seconds']:g} s, {machine}{took(record)})"
         )
     code = {dep for deps in chain.values() for dep in deps if not dep.startswith("build/")}
