@@ -32,7 +32,7 @@ import click
 
 from bench.ending import run_to_end
 from bench.params import read_yaml
-from bench.plan import build_jobs, describe, write_plan
+from bench.plan import build_jobs, write_plan
 from bench.provenance import recorded
 from genhmr.types import UserError
 
@@ -100,21 +100,29 @@ def cli() -> None:
 
 @cli.command()
 @click.option("--profile", help="print what that profile would cost, and plan nothing")
-@click.option("--gpu", is_flag=True, help="of the printed cost: on one H100, not on a CPU")
-def plan(profile: str | None, gpu: bool) -> None:
+@click.option("--source", type=click.Choice(["open", "licensed"]),
+              help="of the data in that cost: licensed for profile paper, which is made for "
+                   "nothing else, and for the others what params.yaml says, unless given here")
+def plan(profile: str | None, source: str | None) -> None:
     """Merge params.yaml, variants.yaml and the profile into one JSON per job."""
-    params, variants = read_yaml(Path("params.yaml")), read_yaml(Path("variants.yaml"))
-    if profile:
-        from bench.forecast import describe_forecast, forecast
+    from bench.forecast import forecast
+    from bench.forecast_text import headline, table
 
-        jobs = build_jobs(params | {"profile": profile}, variants)
-        known = build_jobs(params | {"profile": "mini", "seeds": 0}, variants)
-        click.echo(describe(params | {"profile": profile}, variants, jobs))
-        click.echo(describe_forecast(forecast(jobs, known, gpu), gpu))
-        return
+    params, variants = read_yaml(Path("params.yaml")), read_yaml(Path("variants.yaml"))
+    if source and not profile:
+        raise UserError("--source says what --profile is printed for: edit data.source of "
+                        "params.yaml to plan other data.")  # fmt: skip
+    if profile:
+        params = params | {"profile": profile}
+        if source := source or ("licensed" if profile == "paper" else None):
+            params["data"] = params["data"] | {"source": source}
     jobs = build_jobs(params, variants)
-    write_plan(jobs, BUILD / "plan")
-    click.echo(describe(params, variants, jobs))
+    lines = forecast(jobs)
+    if not profile:
+        write_plan(jobs, BUILD / "plan")
+    click.echo(headline(params, variants, jobs, lines))
+    if profile:
+        click.echo(table(lines))
 
 
 @cli.command()

@@ -212,9 +212,10 @@ def explain(place: str, variants: Json, pipeline: Json, build: Path, results: Pa
             lines.append(f"  {name:24s} has no record: it has not run here")
             continue
         machine = record["gpu"] or f"{record['cores']} x {record['processor']}"
+        made = f"commit {str(record['commit'])[:10]}{edits(record)}"
         lines.append(
-            f"  {name:24s} {record['command']}  (commit {str(record['commit'])[:10]}{edits(record)}, "
-            f"{record['started'][:10]}, {record['seconds']:g} s, {machine}{took(record)})"
+            f"  {name:24s} {record['command']}  ({made}, {record['started'][:10]}, "
+            f"{record['seconds']:g} s, {machine}{took(record)})"
         )
     code = {dep for deps in chain.values() for dep in deps if not dep.startswith("build/")}
     lines += ["an edit of any of these reruns it"]

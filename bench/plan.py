@@ -203,24 +203,3 @@ def write_plan(jobs: dict[str, Json], out: Path) -> None:
         path.write_text(json.dumps(job, indent=1, sort_keys=True) + "\n")
     shutil.rmtree(out, ignore_errors=True)
     fresh.rename(out)
-
-
-def describe(params: Json, variants: Json, jobs: dict[str, Json]) -> str:
-    """What will run and about how long, in one line."""
-    profile = variants["profiles"][params["profile"]]
-    count = {
-        kind: sum(name.startswith(f"{kind}/") and "skip" not in job for name, job in jobs.items())
-        for kind in ("data", "tokenizer", "transformer", "evaluate")
-    }
-    trained = sum("weights" in job and job["weights"] is None for job in jobs.values())
-    minutes = profile["minutes"]
-    duration = f"{minutes} min" if minutes < 120 else f"{minutes / 60:.0f} h"
-    turned = params["models"] or params["weights"] != "profile"
-    about = "parts of it or other weights, by params.yaml" if turned else profile["about"]
-    return (
-        f"profile {params['profile']} ({about}), {params['data']['source']} data: "
-        f"{count['data']} data sets, {trained} models to train, "
-        f"{count['tokenizer']} tokenizers and {count['evaluate']} transformers to evaluate, "
-        f"then the tables; {'the whole profile takes ' if turned else ''}about {duration} on "
-        "2 cores where everything has to run."
-    )
