@@ -294,7 +294,7 @@ def keep(drop: bool) -> None:
 def explain(cell: str) -> None:
     """Walk a number back to what made it, for example 2:5:3dpw:mpjpe or 11:cosine,5:emdb:mve."""
     from bench.explain import explain as walk
-    from bench.explain import read_pipeline
+    from bench.pipeline import read_pipeline
 
     variants, pipeline = read_yaml(Path("variants.yaml")), read_pipeline(Path("dvc.yaml"))
     click.echo(walk(cell, variants, pipeline, BUILD, RESULTS))
@@ -302,10 +302,12 @@ def explain(cell: str) -> None:
 
 @cli.command()
 def doctor() -> None:
-    """Say what is installed and which data are here, and what is blocked without the rest."""
+    """Say what is installed and which data are here, and what cannot run without the rest."""
     from bench.doctor import examine, report
+    from bench.pipeline import read_pipeline
 
-    text, able = report(examine(Path("datasets"), read_yaml(Path("variants.yaml"))))
+    variants, pipeline = read_yaml(Path("variants.yaml")), read_pipeline(Path("dvc.yaml"))
+    text, able = report(examine(Path("datasets"), variants, pipeline))
     click.echo(text)
     sys.exit(0 if able else 1)
 

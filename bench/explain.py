@@ -6,8 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from bench.claims import Cell, Ledger
 from bench.claims_report import rerun_samples
 from bench.inputs import needs_of, read_jobs
@@ -227,11 +225,3 @@ def explain(place: str, variants: Json, pipeline: Json, build: Path, results: Pa
     lines += [f"  {folder}: {', '.join(names)}" for folder, names in folders.items()]
     lines.append("  params.yaml, variants.yaml: where it changes a job under build/plan above")
     return "\n".join(lines)
-
-
-def read_pipeline(path: Path) -> Json:
-    """dvc.yaml; UserError where it is missing or no YAML."""
-    try:
-        return yaml.safe_load(Path(path).read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise UserError(f"{path} is missing or no YAML: run in the repository.") from error

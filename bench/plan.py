@@ -35,7 +35,7 @@ PAPER_INFERENCE = {
     "refine": {"iters": 10},
 }
 
-def _data_job(role: str, entry: Json, profile: Json, params: Json, needed: bool) -> Json:
+def _data_job(role: str, entry: Json, profile: Json, params: Json, optional: bool) -> Json:
     source = params["data"]["source"]
     raw = entry["open"] if source == "open" else entry["kind"]
     motion = entry["kind"] in ("amass", "moyo")
@@ -59,9 +59,15 @@ def _data_job(role: str, entry: Json, profile: Json, params: Json, needed: bool)
         "frame": profile["crops"]["frame"],
         "stored": profile["crops"]["stored"],
         # Sets that only some variants are trained on: without them the rest can still run.
-        "optional": source == "licensed" and not needed,
+        "optional": source == "licensed" and optional,
         "seed": params["seed"],
     }
+
+
+def is_optional(role: str, variants: Json) -> bool:
+    """Whether only some variants are trained on a data set, and nothing is tested on it."""
+    trained_on = variants["transformers"]["base"]["train_on"]
+    return variants["datasets"][role]["splits"] == ["train"] and role not in trained_on
 
 
 def build_jobs(params: Json, variants: Json) -> dict[str, Json]:
@@ -84,10 +90,9 @@ def build_jobs(params: Json, variants: Json) -> dict[str, Json]:
     device, seed, crops = params["device"], params["seed"], profile["crops"]
     common = {"seed": seed, "device": device}
     jobs: dict[str, Json] = {}
-    everybody = variants["transformers"]["base"]["train_on"]
     for role, entry in variants["datasets"].items():
-        needed = entry["splits"] != ["train"] or role in everybody
-        jobs[f"data/{role}.json"] = _data_job(role, entry, profile, params, needed)
+        optional = is_optional(role, variants)
+        jobs[f"data/{role}.json"] = _data_job(role, entry, profile, params, optional)
     for name, entry in variants["tokenizers"].items():
         for role in entry["train_on"]:
             pick(variants["datasets"], role, "data set")

@@ -1,14 +1,13 @@
-"""Walking a number back, and saying what is here: on a made-up checkout, with nothing run."""
+"""Walking a number back: what is asked for, and the stages behind it."""
 
-import importlib.metadata
 from pathlib import Path
 
 import pytest
 
 from bench.claims import Ledger
-from bench.doctor import Finding, _licensed, _open_world, examine, report
-from bench.explain import find_cell, read_pipeline, stages_behind
+from bench.explain import find_cell, stages_behind
 from bench.params import read_yaml
+from bench.pipeline import read_pipeline
 from bench.plan import build_jobs
 from genhmr.types import UserError
 
@@ -72,40 +71,3 @@ def test_the_stages_behind_a_number_are_those_of_the_pipeline(variants):
     assert "genhmr/train/loop.py" in model["tokenizer@mixed-t48"]
     assert "genhmr/metrics/functional.py" not in model["tokenizer@mixed-t48"]
     assert "genhmr/metrics/functional.py" in model["evaluate@tokens-48"]
-
-
-def test_doctor_tells_what_is_missing_and_what_that_blocks(tmp_path, variants):
-    def states(findings):
-        return {finding.name: finding.state for finding in findings}
-
-    for folder in ("body", "raw/3dpw/sequenceFiles/test", "raw/emdb", "open"):
-        (tmp_path / folder).mkdir(parents=True)
-    (tmp_path / "open" / "motion").symlink_to(ROOT / "datasets" / "open" / "motion")
-    (tmp_path / "body" / "basicModel_f_lbs_10_207_0_v1.0.0.pkl").touch()
-    (tmp_path / "body" / "SMPL_NEUTRAL.pkl").touch()
-    (tmp_path / "raw/3dpw/sequenceFiles/test/downtown.pkl").touch()
-    licensed = list(_licensed(tmp_path, variants))
-    found = states(licensed)
-    assert found["SMPL_NEUTRAL.pkl"] == found["SMPL_FEMALE.pkl"] == found["3DPW"] == "ok"
-    assert found["SMPL_MALE.pkl"] == found["EMDB"] == found["Human3.6M"] == "absent"
-    notes = {finding.name: finding.note for finding in licensed}
-    tables = ", ".join(str(number) for number in range(1, 17) if number not in (5, 6))
-    assert f"blocks its columns of tables {tables};" in notes["EMDB"]
-    assert "datasets/raw/emdb" in notes["EMDB"] and "blocks training on it" in notes["COCO"]
-    opened = states(_open_world(tmp_path))
-    assert opened["motion"] == "ok"
-    assert opened["neutral.npz, male.npz, female.npz, regressors.npz"] == "missing"
-    text, able = report(list(_open_world(tmp_path)))
-    assert not able and "cannot run: neutral.npz" in text
-
-
-def test_doctor_finds_a_fresh_clone_well(variants):
-    text, able = report(examine(ROOT / "datasets", variants))
-    assert able and "no licence is needed" in text
-    assert importlib.metadata.version("numpy") in text
-    assert "open world:" in text and "licensed data:" in text
-
-
-def test_an_absent_extra_is_no_illness():
-    text, able = report([Finding("here", "anny", "absent", "pip install")])
-    assert able and "anny" in text
