@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from bench.claims import Ledger
-from bench.explain import find_cell, stages_behind
+from bench.explain_cell import find_cell
+from bench.explain_chain import stages_behind
 from bench.params import read_yaml
 from bench.pipeline import read_pipeline
 from bench.plan import build_jobs
@@ -39,11 +40,25 @@ def test_a_cell_is_found_by_any_of_its_names(variants, place, keys, column, row)
 
 
 @pytest.mark.parametrize(
+    ("place", "method"),
+    [("1:HMR2.0:3dpw:mve", "HMR2.0"), ("7:SD + ITW,TokenHMR:emdb:mpjpe", "TokenHMR"),
+     ("1:deterministic,PARE,ICCV 2021:emdb:mve", "PARE")],
+)  # fmt: skip
+def test_a_method_that_is_reported_only_is_found_without_a_rerun(variants, place, method):
+    cell, row = find_cell(place, variants, LEDGER)
+    assert dict(cell.keys)["method"] == method and row is None
+
+
+@pytest.mark.parametrize(
     ("place", "message"),
     [
         ("2:5:3dpw", "is not <table>:<row>:<data set>:<metric>"),
         ("17:1.0:3dpw:mpjpe", "table 17 is not rerun; choose one of 1, 2, 3"),
-        ("7:SD + ITW,HMR2.0:3dpw:mpjpe", "table 7 has no row .*; choose SD . ITW,GenHMR"),
+        ("7:SD + ITW,HMR:3dpw:mpjpe", "table 7 has no row .*; choose SD . ITW,HMR2.0; SD"),
+        ("7:GenHMR:3dpw:mpjpe", "table 7 has 2 rows 'GenHMR'; choose SD . ITW,GenHMR; SD . ITW"),
+        ("11:cosine:3dpw:mpjpe", "table 11 has 6 rows 'cosine'; choose cosine,1; cosine,3"),
+        ("4:0.3:aiti", "table 4 has no aiti; its columns are 3dpw:mpjpe"),
+        ("2:5:mpjpe", "is not <table>:<row>:<data set>:<metric>"),
         ("x:1.0:3dpw:mpjpe", "table 0x is not rerun"),
         ("2:4:3dpw:mpjpe", "table 2 has no row '4'; choose 1, 3, 5"),
         ("2:5:h36m:mpjpe", "its columns are 3dpw:mpjpe"),

@@ -9,7 +9,7 @@ import torch
 from click.testing import CliRunner
 
 from bench.__main__ import cli
-from bench.explain import took
+from bench.explain_chain import took
 from bench.report.header import records
 from bench.seeds import MADE, KeptSeeds
 from genhmr.train.loop import ResumableLoop
