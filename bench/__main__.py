@@ -22,15 +22,13 @@ from bench.preloaded import run_forwarded
 if __name__ == "__main__" and (code := run_forwarded(sys.argv[1:])) is not None:
     sys.exit(code)
 
-import json
-import shutil
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from bench.ending import run_to_end
+from bench.jobs import BUILD, PROVENANCE, RESULTS, left_out, read_job
 from bench.params import read_yaml
 from bench.plan import build_jobs, write_plan
 from bench.provenance import recorded
@@ -38,10 +36,6 @@ from genhmr.types import UserError
 
 # What torchrun may start: of the others every process would do, and overwrite, the whole work.
 SHARED = ("pretrain", "train-lifter", "train-transformer")
-BUILD = Path("build")
-RESULTS = Path("results")
-PROVENANCE = RESULTS / "provenance"
-SKIPPED = "skipped.json"
 
 
 class Bench(click.Group):
@@ -59,38 +53,6 @@ class Bench(click.Group):
         if int(os.environ.get("WORLD_SIZE", "1")) > 1 and name not in SHARED:
             raise UserError(f"'{name}' runs in one process: start it without torchrun.")
         return name, command, rest
-
-
-def _job(kind: str, name: str | None = None) -> dict[str, Any]:
-    path = BUILD / "plan" / (f"{kind}/{name}.json" if name else f"{kind}.json")
-    if not path.exists():
-        known = sorted(p.stem for p in path.parent.glob("*.json"))
-        hint = f"choose one of {', '.join(known)}" if known else "run `python -m bench plan` first"
-        raise UserError(f"no job {path}: {hint}.")
-    return json.loads(path.read_text())
-
-
-def _left_out(job: dict[str, Any], out: Path, record: str, inputs: Iterable[Path] = ()) -> bool:
-    """Leaves a note in place of what this run does without; True if it does.
-
-    Here rather than in the stages: most of them take seconds to import torch.
-
-    Args:
-        job: it is left out where it says ``skip``.
-        out: of the stage.
-        record: name of its provenance; one of an earlier run is removed.
-        inputs: outputs of earlier stages; it is left out too where one of them was.
-    """
-    notes = [folder / SKIPPED for folder in inputs if (folder / SKIPPED).exists()]
-    if "skip" not in job and not notes:
-        return False
-    reason = job.get("skip") or json.loads(notes[0].read_text())["skip"]
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
-    (out / SKIPPED).write_text(json.dumps({"skip": reason}) + "\n")
-    (PROVENANCE / f"{record}.json").unlink(missing_ok=True)
-    click.echo(f"{out}: {reason}")
-    return True
 
 
 @click.group(cls=Bench, context_settings={"help_option_names": ["-h", "--help"]})
@@ -129,8 +91,8 @@ def plan(profile: str | None, source: str | None) -> None:
 @click.argument("role")
 def data(role: str) -> None:
     """Prepare one data set: generate it (open world) and write its shards."""
-    job = _job("data", role)
-    if job["optional"] and not Path(job["raw"]).is_dir() and _left_out(
+    job = read_job("data", role)
+    if job["optional"] and not Path(job["raw"]).is_dir() and left_out(
         {"skip": f"{job['raw']} is missing, and only some variants are trained on {job['name']}"},
         BUILD / "data" / role,
         f"data-{role}",
@@ -157,7 +119,7 @@ def pretrain() -> None:
     """Pre-train the ViT backbone on rendered people, or export the shipped one."""
     from bench.backbone import make_backbone
 
-    job = _job("backbone", "base")
+    job = read_job("backbone", "base")
     with recorded(PROVENANCE, "pretrain", job):
         make_backbone(job, BUILD / "models" / "backbone", BUILD / "scratch" / "backbone")
 
@@ -165,8 +127,8 @@ def pretrain() -> None:
 @cli.command("train-lifter")
 def train_lifter() -> None:
     """Train the lifter that the models' guides start with, or take the shipped one."""
-    job, out = _job("lifter", "base"), BUILD / "models" / "lifter"
-    if _left_out(job, out, "train-lifter"):
+    job, out = read_job("lifter", "base"), BUILD / "models" / "lifter"
+    if left_out(job, out, "train-lifter"):
         return
     from bench.lifter import make_lifter
 
@@ -178,8 +140,8 @@ def train_lifter() -> None:
 @click.argument("name")
 def train_tokenizer(name: str) -> None:
     """Train one pose tokenizer, or export the shipped one."""
-    job, out = _job("tokenizer", name), BUILD / "models" / "tokenizer" / name
-    if _left_out(job, out, f"train-tokenizer-{name}"):
+    job, out = read_job("tokenizer", name), BUILD / "models" / "tokenizer" / name
+    if left_out(job, out, f"train-tokenizer-{name}"):
         return
     from bench.seeds import KeptSeeds
     from bench.tokenizers import make_tokenizer
@@ -195,9 +157,9 @@ def train_tokenizer(name: str) -> None:
 @click.argument("name")
 def train_transformer(name: str) -> None:
     """Train one image-conditioned masked transformer, or export the shipped one."""
-    job, out = _job("transformer", name), BUILD / "models" / "transformer" / name
-    if _left_out(job, out, f"train-transformer-{name}",
-                 (BUILD / "data" / role for role in job.get("train_on", ()))):  # fmt: skip
+    job, out = read_job("transformer", name), BUILD / "models" / "transformer" / name
+    if left_out(job, out, f"train-transformer-{name}",
+                (BUILD / "data" / role for role in job.get("train_on", ()))):  # fmt: skip
         return
     from bench.seeds import KeptSeeds
     from bench.transformers import make_transformer
@@ -213,8 +175,8 @@ def train_transformer(name: str) -> None:
 @click.argument("name")
 def evaluate_tokenizer(name: str) -> None:
     """Score one tokenizer's reconstruction, pose by pose."""
-    job, out = _job("evaluate-tokenizer", name), BUILD / "evaluate-tokenizer" / name
-    if _left_out(job, out, f"evaluate-tokenizer-{name}"):
+    job, out = read_job("evaluate-tokenizer", name), BUILD / "evaluate-tokenizer" / name
+    if left_out(job, out, f"evaluate-tokenizer-{name}"):
         return
     from bench.evaluate_tokenizer import score_tokenizer
 
@@ -226,13 +188,13 @@ def evaluate_tokenizer(name: str) -> None:
 @click.argument("name")
 def evaluate(name: str) -> None:
     """Score one trained model under all its inference settings, image by image."""
-    job, out = _job("evaluate", name), BUILD / "evaluate" / name
-    if _left_out(job, out, f"evaluate-{name}", [BUILD / "models" / "transformer" / name]):
+    job, out = read_job("evaluate", name), BUILD / "evaluate" / name
+    if left_out(job, out, f"evaluate-{name}", [BUILD / "models" / "transformer" / name]):
         return
     from bench.evaluate import score_model
 
     with recorded(PROVENANCE, "evaluate", job, name):
-        score_model(job, _job("transformer", name), BUILD, out)
+        score_model(job, read_job("transformer", name), BUILD, out)
 
 
 @cli.command()
@@ -240,7 +202,7 @@ def tables() -> None:
     """Write the tables, the comparison with the paper and the summary."""
     from bench.tables import write_tables
 
-    variants, job = read_yaml(Path("variants.yaml")), _job("tables")
+    variants, job = read_yaml(Path("variants.yaml")), read_job("tables")
     with recorded(PROVENANCE, "tables", job):
         write_tables(variants, job, BUILD, Path("bench/reported"), RESULTS)
 
@@ -250,7 +212,7 @@ def claims() -> None:
     """Judge the paper's claims by its own tables and by the rerun."""
     from bench.claims_report import write_claims
 
-    variants, job = read_yaml(Path("variants.yaml")), _job("tables")
+    variants, job = read_yaml(Path("variants.yaml")), read_job("tables")
     reported, out, kept = Path("bench/reported"), RESULTS / "claims", RESULTS / "open"
     with recorded(PROVENANCE, "claims", job):
         write_claims(variants, job, BUILD, reported, out, kept)
@@ -261,7 +223,7 @@ def figures() -> None:
     """Draw the galleries and Figures 4 to 7 and 9 to 12 of the paper from our own runs."""
     from bench.figures import draw_figures
 
-    job = _job("tables")
+    job = read_job("tables")
     with recorded(PROVENANCE, "figures", job):
         draw_figures(job, BUILD / "evaluate" / "base", RESULTS)
 
@@ -272,7 +234,7 @@ def report() -> None:
     from bench.kept import NUMBERS
     from bench.report.page import write_report
 
-    job, kept = _job("tables"), RESULTS / "open"
+    job, kept = read_job("tables"), RESULTS / "open"
     reference = kept if (kept / NUMBERS).exists() else None
     with recorded(PROVENANCE, "report", job):
         write_report(job, RESULTS, BUILD, RESULTS / "report", reference)
@@ -292,7 +254,7 @@ def keep(drop: bool) -> None:
 @cli.command()
 @click.argument("cell")
 def explain(cell: str) -> None:
-    """Walk a number back to what made it, for example 2:5:3dpw:mpjpe or 11:cosine,5:emdb:mve."""
+    """Walk a number back to what made it: 2:5:3dpw:mpjpe, 11:cosine,5:emdb:mve, 2:5:aiti."""
     from bench.explain import explain as walk
     from bench.pipeline import read_pipeline
 

@@ -24,12 +24,12 @@ from bench.explain_chain import (
 )
 from bench.explain_open import open_run
 from bench.inputs import read_jobs
+from bench.jobs import SKIPPED
 from bench.tables_latex import METRIC_NAMES
 from bench.tidy import AITI, REPORTED_NAMES, Rerun, load_metrics, model_of
 from genhmr.types import UserError
 
 Json = dict[str, Any]
-SKIPPED = "skipped.json"
 
 
 def explain(place: str, variants: Json, pipeline: Json, build: Path, results: Path) -> str:
