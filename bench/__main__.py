@@ -22,27 +22,21 @@ from bench.preloaded import run_forwarded
 if __name__ == "__main__" and (code := run_forwarded(sys.argv[1:])) is not None:
     sys.exit(code)
 
-import json
-import shutil
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from bench.ending import run_to_end
+from bench.jobs import BUILD, PROVENANCE, RESULTS, left_out, read_job
 from bench.params import read_yaml
-from bench.plan import build_jobs, describe, write_plan
+from bench.plan import build_jobs, write_plan
 from bench.plan_checks import read_variants
 from bench.provenance import recorded
 from genhmr.types import UserError
 
 # What torchrun may start: of the others every process would do, and overwrite, the whole work.
 SHARED = ("pretrain", "train-lifter", "train-transformer")
-BUILD = Path("build")
-RESULTS = Path("results")
-PROVENANCE = RESULTS / "provenance"
-SKIPPED = "skipped.json"
 
 
 class Bench(click.Group):
@@ -62,38 +56,6 @@ class Bench(click.Group):
         return name, command, rest
 
 
-def _job(kind: str, name: str | None = None) -> dict[str, Any]:
-    path = BUILD / "plan" / (f"{kind}/{name}.json" if name else f"{kind}.json")
-    if not path.exists():
-        known = sorted(p.stem for p in path.parent.glob("*.json"))
-        hint = f"choose one of {', '.join(known)}" if known else "run `python -m bench plan` first"
-        raise UserError(f"no job {path}: {hint}.")
-    return json.loads(path.read_text())
-
-
-def _left_out(job: dict[str, Any], out: Path, record: str, inputs: Iterable[Path] = ()) -> bool:
-    """Leaves a note in place of what this run does without; True if it does.
-
-    Here rather than in the stages: most of them take seconds to import torch.
-
-    Args:
-        job: it is left out where it says ``skip``.
-        out: of the stage.
-        record: name of its provenance; one of an earlier run is removed.
-        inputs: outputs of earlier stages; it is left out too where one of them was.
-    """
-    notes = [folder / SKIPPED for folder in inputs if (folder / SKIPPED).exists()]
-    if "skip" not in job and not notes:
-        return False
-    reason = job.get("skip") or json.loads(notes[0].read_text())["skip"]
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
-    (out / SKIPPED).write_text(json.dumps({"skip": reason}) + "\n")
-    (PROVENANCE / f"{record}.json").unlink(missing_ok=True)
-    click.echo(f"{out}: {reason}")
-    return True
-
-
 @click.group(cls=Bench, context_settings={"help_option_names": ["-h", "--help"]})
 def cli() -> None:
     """GenHMR benchmark and ablation suite; see README.md."""
@@ -101,29 +63,37 @@ def cli() -> None:
 
 @cli.command()
 @click.option("--profile", help="print what that profile would cost, and plan nothing")
-@click.option("--gpu", is_flag=True, help="of the printed cost: on one H100, not on a CPU")
-def plan(profile: str | None, gpu: bool) -> None:
+@click.option("--source", type=click.Choice(["open", "licensed"]),
+              help="of the data in that cost: licensed for profile paper, which is made for "
+                   "nothing else, and for the others what params.yaml says, unless given here")
+def plan(profile: str | None, source: str | None) -> None:
     """Merge params.yaml, variants.yaml and the profile into one JSON per job."""
-    params, variants = read_yaml(Path("params.yaml")), read_yaml(Path("variants.yaml"))
-    if profile:
-        from bench.forecast import describe_forecast, forecast
+    from bench.forecast import forecast
+    from bench.forecast_text import headline, table
 
-        jobs = build_jobs(params | {"profile": profile}, variants)
-        known = build_jobs(params | {"profile": "mini", "seeds": 0}, variants)
-        click.echo(describe(params | {"profile": profile}, variants, jobs))
-        click.echo(describe_forecast(forecast(jobs, known, gpu), gpu))
-        return
+    params, variants = read_yaml(Path("params.yaml")), read_yaml(Path("variants.yaml"))
+    if source and not profile:
+        raise UserError("--source says what --profile is printed for: edit data.source of "
+                        "params.yaml to plan other data.")  # fmt: skip
+    if profile:
+        params = params | {"profile": profile}
+        if source := source or ("licensed" if profile == "paper" else None):
+            params["data"] = params["data"] | {"source": source}
     jobs = build_jobs(params, variants)
-    write_plan(jobs, BUILD / "plan")
-    click.echo(describe(params, variants, jobs))
+    lines = forecast(jobs)
+    if not profile:
+        write_plan(jobs, BUILD / "plan")
+    click.echo(headline(params, variants, jobs, lines))
+    if profile:
+        click.echo(table(lines))
 
 
 @cli.command()
 @click.argument("role")
 def data(role: str) -> None:
     """Prepare one data set: generate it (open world) and write its shards."""
-    job = _job("data", role)
-    if job["optional"] and not Path(job["raw"]).is_dir() and _left_out(
+    job = read_job("data", role)
+    if job["optional"] and not Path(job["raw"]).is_dir() and left_out(
         {"skip": f"{job['raw']} is missing, and only some variants are trained on {job['name']}"},
         BUILD / "data" / role,
         f"data-{role}",
@@ -150,7 +120,7 @@ def pretrain() -> None:
     """Pre-train the ViT backbone on rendered people, or export the shipped one."""
     from bench.backbone import make_backbone
 
-    job = _job("backbone", "base")
+    job = read_job("backbone", "base")
     with recorded(PROVENANCE, "pretrain", job):
         make_backbone(job, BUILD / "models" / "backbone", BUILD / "scratch" / "backbone")
 
@@ -158,8 +128,8 @@ def pretrain() -> None:
 @cli.command("train-lifter")
 def train_lifter() -> None:
     """Train the lifter that the models' guides start with, or take the shipped one."""
-    job, out = _job("lifter", "base"), BUILD / "models" / "lifter"
-    if _left_out(job, out, "train-lifter"):
+    job, out = read_job("lifter", "base"), BUILD / "models" / "lifter"
+    if left_out(job, out, "train-lifter"):
         return
     from bench.lifter import make_lifter
 
@@ -171,8 +141,8 @@ def train_lifter() -> None:
 @click.argument("name")
 def train_tokenizer(name: str) -> None:
     """Train one pose tokenizer, or export the shipped one."""
-    job, out = _job("tokenizer", name), BUILD / "models" / "tokenizer" / name
-    if _left_out(job, out, f"train-tokenizer-{name}"):
+    job, out = read_job("tokenizer", name), BUILD / "models" / "tokenizer" / name
+    if left_out(job, out, f"train-tokenizer-{name}"):
         return
     from bench.seeds import KeptSeeds
     from bench.tokenizers import make_tokenizer
@@ -188,9 +158,9 @@ def train_tokenizer(name: str) -> None:
 @click.argument("name")
 def train_transformer(name: str) -> None:
     """Train one image-conditioned masked transformer, or export the shipped one."""
-    job, out = _job("transformer", name), BUILD / "models" / "transformer" / name
-    if _left_out(job, out, f"train-transformer-{name}",
-                 (BUILD / "data" / role for role in job.get("train_on", ()))):  # fmt: skip
+    job, out = read_job("transformer", name), BUILD / "models" / "transformer" / name
+    if left_out(job, out, f"train-transformer-{name}",
+                (BUILD / "data" / role for role in job.get("train_on", ()))):  # fmt: skip
         return
     from bench.seeds import KeptSeeds
     from bench.transformers import make_transformer
@@ -206,8 +176,8 @@ def train_transformer(name: str) -> None:
 @click.argument("name")
 def evaluate_tokenizer(name: str) -> None:
     """Score one tokenizer's reconstruction, pose by pose."""
-    job, out = _job("evaluate-tokenizer", name), BUILD / "evaluate-tokenizer" / name
-    if _left_out(job, out, f"evaluate-tokenizer-{name}"):
+    job, out = read_job("evaluate-tokenizer", name), BUILD / "evaluate-tokenizer" / name
+    if left_out(job, out, f"evaluate-tokenizer-{name}"):
         return
     from bench.evaluate_tokenizer import score_tokenizer
 
@@ -219,13 +189,13 @@ def evaluate_tokenizer(name: str) -> None:
 @click.argument("name")
 def evaluate(name: str) -> None:
     """Score one trained model under all its inference settings, image by image."""
-    job, out = _job("evaluate", name), BUILD / "evaluate" / name
-    if _left_out(job, out, f"evaluate-{name}", [BUILD / "models" / "transformer" / name]):
+    job, out = read_job("evaluate", name), BUILD / "evaluate" / name
+    if left_out(job, out, f"evaluate-{name}", [BUILD / "models" / "transformer" / name]):
         return
     from bench.evaluate import score_model
 
     with recorded(PROVENANCE, "evaluate", job, name):
-        score_model(job, _job("transformer", name), BUILD, out)
+        score_model(job, read_job("transformer", name), BUILD, out)
 
 
 @cli.command()
@@ -233,7 +203,7 @@ def tables() -> None:
     """Write the tables, the comparison with the paper and the summary."""
     from bench.tables import write_tables
 
-    variants, job = read_variants(Path("variants.yaml")), _job("tables")
+    variants, job = read_variants(Path("variants.yaml")), read_job("tables")
     with recorded(PROVENANCE, "tables", job):
         write_tables(variants, job, BUILD, Path("bench/reported"), RESULTS)
 
@@ -243,7 +213,7 @@ def claims() -> None:
     """Judge the paper's claims by its own tables and by the rerun."""
     from bench.claims_report import write_claims
 
-    variants, job = read_variants(Path("variants.yaml")), _job("tables")
+    variants, job = read_variants(Path("variants.yaml")), read_job("tables")
     reported, out, kept = Path("bench/reported"), RESULTS / "claims", RESULTS / "open"
     with recorded(PROVENANCE, "claims", job):
         write_claims(variants, job, BUILD, reported, out, kept)
@@ -254,7 +224,7 @@ def figures() -> None:
     """Draw the galleries and Figures 4 to 7 and 9 to 12 of the paper from our own runs."""
     from bench.figures import draw_figures
 
-    job = _job("tables")
+    job = read_job("tables")
     with recorded(PROVENANCE, "figures", job):
         draw_figures(job, BUILD / "evaluate" / "base", RESULTS)
 
@@ -265,7 +235,7 @@ def report() -> None:
     from bench.kept import NUMBERS
     from bench.report.page import write_report
 
-    job, kept = _job("tables"), RESULTS / "open"
+    job, kept = read_job("tables"), RESULTS / "open"
     reference = kept if (kept / NUMBERS).exists() else None
     with recorded(PROVENANCE, "report", job):
         write_report(job, RESULTS, BUILD, RESULTS / "report", reference)
@@ -285,9 +255,9 @@ def keep(drop: bool) -> None:
 @cli.command()
 @click.argument("cell")
 def explain(cell: str) -> None:
-    """Walk a number back to what made it, for example 2:5:3dpw:mpjpe or 11:cosine,5:emdb:mve."""
+    """Walk a number back to what made it: 2:5:3dpw:mpjpe, 11:cosine,5:emdb:mve, 2:5:aiti."""
     from bench.explain import explain as walk
-    from bench.explain import read_pipeline
+    from bench.pipeline import read_pipeline
 
     variants, pipeline = read_variants(Path("variants.yaml")), read_pipeline(Path("dvc.yaml"))
     click.echo(walk(cell, variants, pipeline, BUILD, RESULTS))
@@ -295,10 +265,12 @@ def explain(cell: str) -> None:
 
 @cli.command()
 def doctor() -> None:
-    """Say what is installed and which data are here, and what is blocked without the rest."""
+    """Say what is installed and which data are here, and what cannot run without the rest."""
     from bench.doctor import examine, report
+    from bench.pipeline import read_pipeline
 
-    text, able = report(examine(Path("datasets"), read_yaml(Path("variants.yaml"))))
+    variants, pipeline = read_yaml(Path("variants.yaml")), read_pipeline(Path("dvc.yaml"))
+    text, able = report(examine(Path("datasets"), variants, pipeline))
     click.echo(text)
     sys.exit(0 if able else 1)
 

@@ -1,4 +1,4 @@
-"""`python -m bench doctor`: what is here, what is missing, what that blocks, where to get it.
+"""`python -m bench doctor`: what is here, what is missing, what that stops, where to get it.
 
 Nothing is loaded but names: a file that is there may still be damaged, which its reader tells.
 """
@@ -7,37 +7,34 @@ from __future__ import annotations
 
 import importlib.util
 import platform
-import re
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from bench.provenance import PACKAGES
+from bench.doctor_findings import Finding
+from bench.doctor_licensed import licensed
 
-NEEDED = (*PACKAGES, "torchvision", "pyarrow", "safetensors", "dvc", "smplx")
-REPORTED = Path(__file__).with_name("reported")
+# The dependencies of pyproject.toml.
+NEEDED = (
+    "torch", "torchvision", "timm", "smplx", "numpy", "scipy", "pandas", "pyarrow", "matplotlib",
+    "click", "PyYAML", "Jinja2", "numba", "opencv-python-headless", "pillow", "safetensors", "tqdm",
+    "dvc", "ruamel.yaml.clib",
+)  # fmt: skip
+# What further work needs: the module, the extra that has it, and what is so without it.
+EXTRAS = (
+    ("pytest", "test", "stops `make test` and `pytest bench/ --benchmark-only`"),
+    ("xdist", "test", "stops `make test`"),
+    ("hypothesis", "test", "stops the tests of metrics and rotations"),
+    ("roma", "test", "stops tests/body/test_body_rotations.py"),
+    ("pytest_benchmark", "bench", "stops `pytest bench/ --benchmark-only`"),
+    ("transformers", "bench", "bench/test_attention.py is skipped"),
+    ("vector_quantize_pytorch", "bench", "one peer of bench/test_quantizer.py is skipped"),
+    ("anny", "build", "stops building the open body anew, which is shipped"),
+)
 FREE_GIGABYTES = 12  # an environment of 6.4 GB, its download cache, and the default run
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line of the report.
-
-    Attributes:
-        part: "here", "open world" or "licensed data".
-        name: what was looked for.
-        state: "ok", "missing" (nothing works without it) or "absent" (some things do not).
-        note: version or place; or what it blocks and where to get it.
-    """
-
-    part: str
-    name: str
-    state: str
-    note: str
 
 
 def _environment() -> Iterator[Finding]:
@@ -49,10 +46,10 @@ def _environment() -> Iterator[Finding]:
             yield Finding("here", name, "ok", metadata.version(name))
         except metadata.PackageNotFoundError:
             yield Finding("here", name, "missing", "run `make .venv/.installed`")
-    for name, extra in (("pytest_benchmark", "bench"), ("transformers", "bench"),
-                        ("vector_quantize_pytorch", "bench"), ("roma", "test"), ("anny", "build")):
+    for name, extra, blocked in EXTRAS:
         if importlib.util.find_spec(name) is None:
-            yield Finding("here", name, "absent", f'pip install -e ".[{extra}]"')
+            note = f'{blocked}; pip install -e ".[{extra}]"'
+            yield Finding("here", name, "absent", note)
     free = shutil.disk_usage(Path.cwd()).free / 1e9
     state = "ok" if free >= FREE_GIGABYTES else "absent"
     yield Finding("here", "disk", state, f"{free:.0f} GB free; {FREE_GIGABYTES} are enough")
@@ -78,73 +75,15 @@ def _open_world(root: Path) -> Iterator[Finding]:
         yield Finding("open world", ", ".join(gone) or folder, state, note)
 
 
-_BODY_FILES = (
-    (r"(?i)(smpl_neutral|basicmodel_neutral|basicmodel_n_).*\.(pkl|npz)", "SMPL_NEUTRAL.pkl",
-     "everything licensed", "smpl.is.tue.mpg.de"),
-    (r"(?i)(smpl_male|basicmodel_m).*\.(pkl|npz)", "SMPL_MALE.pkl",
-     "ground truth with a gender: 3DPW, EMDB, Human3.6M", "smpl.is.tue.mpg.de"),
-    (r"(?i)(smpl_female|basicmodel_f).*\.(pkl|npz)", "SMPL_FEMALE.pkl",
-     "ground truth with a gender: 3DPW, EMDB, Human3.6M", "smpl.is.tue.mpg.de"),
-    (r"J_regressor_h36m\.npy", "J_regressor_h36m.npy", "all protocols of 14 and 17 joints",
-     "SPIN's data archive"),
-    (r"SMPL_to_J19\.pkl", "SMPL_to_J19.pkl", "the protocols hmr2 and tokenhmr",
-     "4D-Humans' data archive"),
-    (r"vitpose-h\.pth", "vitpose-h.pth", "profile paper", "ViTPose's model zoo"),
-)  # fmt: skip
-_RELEASES = {
-    "h36m": ("*.npz", "Human3.6M, prepared as in SPIN"),
-    "coco": ("*.npz", "COCO 2014 with pseudo ground truth, prepared as in SPIN or HMR2.0"),
-    "itw": ("*.npz", "HMR2.0's InstaVariety, AVA and AI Challenger as npz and images"),
-    "bedlam": ("training_labels/*/*.npz", "BEDLAM with its SMPL labels, bedlam.is.tue.mpg.de"),
-    "3dpw": ("sequenceFiles/*/*.pkl", "3DPW, virtualhumans.mpi-inf.mpg.de/3DPW"),
-    "emdb": ("P*/*/*_data.pkl", "EMDB, eth-ait.github.io/emdb"),
-    "amass": ("*/*/*_poses.npz", "AMASS (SMPL-H), amass.is.tue.mpg.de"),
-    "moyo": ("mosh_smpl/*/*.pkl", "MOYO, moyo.is.tue.mpg.de"),
-}
-
-
-def _licensed(root: Path, variants: dict[str, Any]) -> Iterator[Finding]:
-    bodies = [path.name for path in (root / "body").glob("*")]
-    for pattern, name, blocks, source in _BODY_FILES:
-        found = [own for own in bodies if re.fullmatch(pattern, own)]
-        if found:
-            yield Finding("licensed data", name, "ok", f"datasets/body/{found[0]}")
-        else:
-            yield Finding("licensed data", name, "absent", f"blocks {blocks}; from {source}")
-    used = _tables_by_role(variants)
-    for role, entry in variants["datasets"].items():
-        pattern, source = _RELEASES[entry["kind"]]
-        folder = root / "raw" / entry["kind"]
-        if folder.is_dir() and next(folder.glob(pattern), None) is not None:
-            yield Finding("licensed data", entry["licensed"], "ok", f"datasets/raw/{folder.name}")
-            continue
-        tables = ", ".join(used.get(role, ()))
-        blocks = f"its columns of tables {tables}" if tables else "training on it"
-        note = f"blocks {blocks}; put {source} into datasets/raw/{folder.name}"
-        yield Finding("licensed data", entry["licensed"], "absent", note)
-
-
-def _tables_by_role(variants: dict[str, Any]) -> dict[str, list[str]]:
-    """The tables whose columns each role fills."""
-    used: dict[str, list[str]] = {}
-    for number in sorted(variants["tables"]):
-        # The head of the file alone: pandas may be what is missing.
-        with (REPORTED / f"table{number}.csv").open() as lines:
-            kinds = {name.partition("_")[0] for name in next(lines).split(",")}
-        for role, entry in variants["datasets"].items():
-            if entry["kind"] in kinds:
-                used.setdefault(role, []).append(str(int(number)))
-    return used
-
-
-def examine(root: Path, variants: dict[str, Any]) -> list[Finding]:
+def examine(root: Path, variants: dict[str, Any], pipeline: dict[str, Any]) -> list[Finding]:
     """Everything that was looked for.
 
     Args:
         root: the folder ``datasets``.
         variants: content of variants.yaml.
+        pipeline: content of dvc.yaml.
     """
-    return [*_environment(), *_open_world(root), *_licensed(root, variants)]
+    return [*_environment(), *_open_world(root), *licensed(root, variants, pipeline)]
 
 
 def report(findings: list[Finding]) -> tuple[str, bool]:
@@ -154,7 +93,7 @@ def report(findings: list[Finding]) -> tuple[str, bool]:
         if finding.part != part:
             part = finding.part
             lines.append(f"{part}:")
-        lines.append(f"  {finding.state:8s} {finding.name:28s} {finding.note}")
+        lines.append(f"  {finding.state:8s} {finding.name:28s}  {finding.note}")
     gone = [finding.name for finding in findings if finding.state == "missing"]
     lines.append(
         f"`dvc repro` cannot run: {', '.join(gone)} missing." if gone else

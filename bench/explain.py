@@ -6,233 +6,165 @@ import json
 from pathlib import Path
 from typing import Any
 
-import yaml
+import numpy as np
 
 from bench.claims import Cell, Ledger
 from bench.claims_report import rerun_samples
-from bench.inputs import needs_of, read_jobs
-from bench.provenance import record_name
-from bench.status import METRICS
+from bench.explain_cell import find_cell
+from bench.explain_chain import (
+    code_behind,
+    data_behind,
+    in_lines,
+    job_of,
+    made_by,
+    read_record,
+    settings_of,
+    short_sha256,
+    stages_behind,
+)
+from bench.explain_open import open_run
+from bench.inputs import read_jobs
+from bench.jobs import SKIPPED
 from bench.tables_latex import METRIC_NAMES
-from bench.tidy import REPORTED_NAMES, key_columns, model_of, read_rerun
-from genhmr.data.digest import sha256_of
+from bench.tidy import AITI, REPORTED_NAMES, Rerun, load_metrics, model_of
 from genhmr.types import UserError
 
 Json = dict[str, Any]
 
 
-def find_cell(place: str, variants: Json, ledger: Ledger) -> tuple[Cell, Json]:
-    """Reads ``<table>:<row>:<data set>:<metric>``.
-
-    Args:
-        place: the row by its keys in the paper's order, separated by commas
-            (``11:cosine,5:emdb:mve``); the data set by the paper's name, its kind, or its role.
-        variants: content of variants.yaml.
-        ledger: the paper's tables.
-
-    Returns:
-        The cell of the paper, and the row of variants.yaml that reruns it.
-
-    Raises:
-        UserError: no such table, row, data set or metric; the sentence names those there are.
-    """
-    parts = place.split(":")
-    if len(parts) != 4:
-        raise UserError(f"'{place}' is not <table>:<row>:<data set>:<metric>, as 2:5:3dpw:mpjpe.")
-    number, row_name, dataset, metric = parts
-    number = number.zfill(2)
-    if number not in variants["tables"]:
-        known = ", ".join(str(int(n)) for n in variants["tables"])
-        raise UserError(f"table {int(number) if number.isdigit() else number} is not rerun; "
-                        f"choose one of {known}.")  # fmt: skip
-    reported, spec = ledger.table(number), variants["tables"][number]
-    keys = [key for key in key_columns(reported) if key in spec["rows"][0]]
-    rows = {",".join(str(row[key]) for key in keys): row for row in spec["rows"]}
-    if row_name not in rows:
-        raise UserError(f"table {int(number)} has no row '{row_name}'; choose {', '.join(rows)}.")
-    kinds = {}
-    for role, entry in variants["datasets"].items():
-        for name in (role, entry["kind"], entry["open"], REPORTED_NAMES[entry["kind"]].lower()):
-            kinds[name] = entry["kind"]
-    column = f"{kinds.get(dataset.lower())}_{metric.lower().replace('-', '_')}"
-    if column not in reported:
-        told = [c.replace("_", ":", 1) for c in reported if c.endswith(METRICS)]
-        raise UserError(
-            f"table {int(number)} has no {dataset} {metric}; its columns are {', '.join(told)}."
-        )
-    return Cell(number, tuple((key, rows[row_name][key]) for key in keys), column), rows[row_name]
-
-
-def stages_behind(
-    wanted: str, pipeline: Json, variants: Json, jobs: dict[str, Json], root: Path = Path()
-) -> dict[str, list[str]]:
-    """The stages that a stage needs, itself first, with the files each depends on.
-
-    A stage that has its dependencies in one file of ``build/inputs`` is shown with what that file
-    stands for.
-
-    Args:
-        wanted: for example "evaluate@base".
-        pipeline: content of dvc.yaml.
-        variants: content of variants.yaml, over which the stages are repeated.
-        jobs: job by path, see :func:`bench.plan.build_jobs`.
-        root: of the repository.
-    """
-    whole: dict[str, tuple[list[str], list[str]]] = {}
-    for name, stage in pipeline["stages"].items():
-        if "foreach" not in stage:
-            whole[name] = (stage["deps"], _paths(stage["outs"]))
-            continue
-        items = variants[stage["foreach"].strip("${}")]
-        for key, item in items.items():
-            def fill(text: str, key: str = key, item: Any = item) -> str:
-                text = text.replace("${key}", key)
-                if isinstance(item, dict):
-                    for field, value in item.items():
-                        text = text.replace(f"${{item.{field}}}", str(value))
-                return text
-
-            deps = [fill(path) for path in stage["do"]["deps"]]
-            whole[f"{name}@{key}"] = (deps, [fill(p) for p in _paths(stage["do"]["outs"])])
-    found: dict[str, list[str]] = {}
-    waiting = [wanted]
-    while waiting:
-        name = waiting.pop(0)
-        if name in found:
-            continue
-        deps = [path for dep in whole[name][0] for path in _behind(dep, jobs, root)]
-        found[name] = deps
-        for other, (_, outs) in whole.items():
-            needs = any(d == o or d.startswith(f"{o}/") for d in deps for o in outs)
-            if other not in found and needs:
-                waiting.append(other)
-    return found
-
-
-def _behind(dep: str, jobs: dict[str, Json], root: Path) -> list[str]:
-    """What a file of build/inputs stands for; any other dependency as it is."""
-    parts = Path(dep).parts
-    if parts[:2] != ("build", "inputs"):
-        return [dep]
-    kind, name = parts[2], Path(parts[3]).stem
-    needs = needs_of(kind, name, jobs, root)
-    data = [f"build/data/{split}" for split in needs.data]
-    models = [f"build/models/{model}" for model in needs.models]
-    return [f"build/plan/{kind}/{name}.json", *needs.code, *needs.files, *data, *models]
-
-
-def _paths(outs: list) -> list[str]:
-    return [next(iter(out)) if isinstance(out, dict) else out for out in outs]
-
-
-def _record(stage: str, folder: Path) -> Json | None:
-    """The provenance of a stage, None where it never ran."""
-    name, _, key = stage.partition("@")
-    path = folder / f"{record_name(name, key)}.json"
-    return json.loads(path.read_text()) if path.exists() else None
-
-
-def took(record: Json) -> str:
-    """Which seeds a training took from earlier runs, as the end of a sentence."""
-    return "".join(
-        f"; seed {seed} from {made['ended'][:10]}, commit {str(made['commit'])[:10]}"
-        + (" with uncommitted changes" if made["uncommitted_changes"] else "")
-        + f", {made['seconds']:g} s"
-        for seed, made in record.get("taken", {}).items()
-    )
-
-
-def _sha256(path: Path) -> str:
-    return sha256_of(path)[:16] if path.exists() else "not there"
-
-
 def explain(place: str, variants: Json, pipeline: Json, build: Path, results: Path) -> str:
-    """The whole text of the command.
+    """The whole text of the command: the paper's number, this run's, the committed run's.
 
     Args:
-        place: see :func:`find_cell`.
+        place: see :func:`bench.explain_cell.find_cell`.
         variants: content of variants.yaml.
         pipeline: content of dvc.yaml.
         build: folder of the jobs, models and metrics.
-        results: folder of the provenance.
+        results: folder of the provenance and of the committed run.
 
     Raises:
-        UserError: no such cell, or the pipeline has not been planned.
+        UserError: no such cell, or a damaged file.
     """
     ledger = Ledger(Path("bench/reported"))
     cell, row = find_cell(place, variants, ledger)
-    try:
-        job = json.loads((build / "plan" / "tables.json").read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{build}/plan is missing: run `python -m bench plan`.") from error
-    kind, _, metric = cell.column.partition("_")
-    role = next(r for r, entry in variants["datasets"].items() if entry["kind"] == kind)
-    spec = variants["tables"][cell.table]
-    title = f"Table {int(cell.table)}, {cell}: {METRIC_NAMES[metric]} on {REPORTED_NAMES[kind]}"
-    lines = [title, f"  reported  {ledger.value(cell):g} mm"]
-    rerun = read_rerun(build, variants, job)
-    measured = rerun_samples(variants, {**job, "short": []}, rerun)(cell)
-    if isinstance(measured, str):
-        lines.append(f"  rerun     none: {measured}")
-    else:
-        lines.append(
-            f"  rerun     {measured.values.mean():.2f} mm on {job['names'][role]}, "
-            f"n = {len(measured.values)} in {measured.sequences.nunique()} sequences"
-        )
-    jobs = read_jobs(build / "plan")
-    model = model_of(row, spec, job)
-    name = model.partition("/")[2]
-    if model in job["skipped"]:
-        return "\n".join([*lines, f"  model     {model}, {job['skipped'][model]}"])
-    if "tokenizer" in row:
-        stage = f"evaluate-tokenizer@{name}"
-        checkpoint = build / "models" / model / "tokenizer.safetensors"
-        setting: Json = {}
-    else:
-        stage = f"evaluate@{name}"
-        checkpoint = build / "models" / model / "genhmr.safetensors"
-        setting = jobs[f"evaluate/{name}.json"]["settings"][row["setting"]]
-    trained = jobs[f"{model}.json"]
-    origin = "exported from datasets/open/weights" if trained.get("weights") else "trained here"
-    if model in job["short"]:
-        origin += ", too briefly to rank"
-    lines += [
-        f"  world     {job['source']}, profile {job['profile']}",
-        f"  setting   {row.get('setting', '-')} {json.dumps(setting, sort_keys=True)}",
-        f"  model     {model}, {origin}; sha256 {_sha256(checkpoint)} ({checkpoint})",
+    timed = cell.column == AITI
+    kind, _, metric = ("", "", "aiti") if timed else cell.column.partition("_")
+    role = "" if timed else _role(kind, variants)
+    where = ", one image at a time" if timed else f" on {REPORTED_NAMES[kind]}"
+    value, unit = ledger.value(cell), "s on an RTX A5000" if timed else "mm"
+    reported = "none: the paper leaves this cell empty" if np.isnan(value) else f"{value:g} {unit}"
+    lines = [
+        f"Table {int(cell.table)}, {cell}: {METRIC_NAMES[metric].removesuffix(' (s)')}{where}",
+        f"  reported  {reported}",
     ]
-    for split in sorted((build / "data" / role).glob("*/manifest.json")):
-        lines.append(f"  data      {split.parent}, manifest sha256 {_sha256(split)}")
-    chain = stages_behind(stage, pipeline, variants, jobs)
-    lines.append("made by")
-    for name in chain:
-        if name == "plan":
-            continue  # merges files in no time, and leaves no record
-        record = _record(name, results / "provenance")
-        if record is None:
-            lines.append(f"  {name:24s} has no record: it has not run here")
-            continue
-        machine = record["gpu"] or f"{record['cores']} x {record['processor']}"
-        dirty = " with uncommitted changes" if record["uncommitted_changes"] else ""
-        lines.append(
-            f"  {name:24s} {record['command']}  (commit {str(record['commit'])[:10]}{dirty}, "
-            f"{record['started'][:10]}, {record['seconds']:g} s, {machine}{took(record)})"
-        )
-    code = {dep for deps in chain.values() for dep in deps if not dep.startswith("build/")}
-    lines += ["an edit of any of these reruns it"]
-    planning = {"variants.yaml", "bench/params.py", "bench/plan.py", "bench/plan_models.py"}
-    folders: dict[str, list[str]] = {}
-    for dep in sorted(code - planning):
-        if not dep.endswith("__init__.py"):
-            folders.setdefault(str(Path(dep).parent), []).append(Path(dep).name)
-    lines += [f"  {folder}: {', '.join(names)}" for folder, names in folders.items()]
-    lines.append("  params.yaml, variants.yaml: where it changes a job under build/plan above")
+    if row is None:
+        lines.append("  rerun     none: this row is reported in the paper only, its method is not "
+                     "in the suite")  # fmt: skip
+    else:
+        lines += _this_run(cell, row, role, metric, variants, pipeline, build, results)
+    lines += open_run(cell, row, role, metric, variants, results / "open")
     return "\n".join(lines)
 
 
-def read_pipeline(path: Path) -> Json:
-    """dvc.yaml; UserError where it is missing or no YAML."""
+def _role(kind: str, variants: Json) -> str:
+    return next(role for role, entry in variants["datasets"].items() if entry["kind"] == kind)
+
+
+def _this_run(
+    cell: Cell, row: Json, role: str, metric: str, variants: Json, pipeline: Json, build: Path,
+    results: Path,
+) -> list[str]:  # fmt: skip
+    """The rerun's number and all that made it."""
+    plan = build / "plan"
+    if not (plan / "tables.json").exists():
+        return [f"  rerun     none: {plan} is missing, run `python -m bench plan`"]
     try:
-        return yaml.safe_load(Path(path).read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise UserError(f"{path} is missing or no YAML: run in the repository.") from error
+        job = json.loads((plan / "tables.json").read_text())
+    except ValueError as error:
+        raise UserError(f"{plan} is damaged: run `python -m bench plan`.") from error
+    jobs = read_jobs(plan)
+    model = model_of(row, variants["tables"][cell.table], job)
+    if model in job["skipped"]:
+        return [f"  rerun     none: {model}, {job['skipped'][model]}"]
+    name = model.partition("/")[2]
+    if "tokenizer" in row:
+        stage = f"evaluate-tokenizer@{name}"
+        tested = f"{role}/{jobs[job_of(stage)]['sets'][role]}"
+    else:
+        stage = f"evaluate@{name}"
+        # AITI is timed on the first image of the first set (bench.evaluate).
+        tested = f"{role or next(iter(jobs[job_of(stage)]['sets']))}/test"
+    if metric == "aiti":
+        path = build / "evaluate" / name / "timing.json"
+        lines = [_timed(path, row, jobs[job_of(stage)]["timing"], tested)]
+    else:
+        lines = [_rerun(cell, row, role, metric, variants, job, model, build)]
+    lines.append(f"  world     {job['source']}, profile {job['profile']}")
+    if "setting" in row:
+        lines.append(f"  setting   {row['setting']}, of {plan / job_of(stage)}")
+        lines += in_lines(jobs[job_of(stage)]["settings"][row["setting"]], " " * 12)
+    origin = "exported from datasets/open/weights" if jobs[f"{model}.json"].get("weights") else (
+        "trained here" + ", too briefly to rank" * (model in job["short"])
+    )  # fmt: skip
+    lines.append(f"  model     {model}, {origin}")
+    # Of every seed all that the model is made of.
+    weights = build / "models" / model
+    files = sorted(weights.rglob("*.safetensors"))
+    lines += [f"            {path}, sha256 {short_sha256(path)}" for path in files]
+    if not files:
+        lines.append(f"            {weights} holds no weights: it has not run here")
+    chain = stages_behind(stage, pipeline, variants, jobs)
+    # The plan merges files in no time, and leaves no record.
+    stages = [own for own in chain if own != "plan"]
+    lines += ["its data", *data_behind(stages, jobs, build, tested)]
+    lines += ["its jobs, as resolved from params.yaml and variants.yaml"]
+    lines += settings_of(stages, jobs, plan)
+    lines.append("made by")
+    lines += [
+        made_by(own, read_record(own, results / "provenance"), jobs.get(job_of(own)))
+        for own in stages
+    ]
+    return [*lines, "an edit of any of these reruns it", *code_behind(chain)]
+
+
+def _rerun(
+    cell: Cell, row: Json, role: str, metric: str, variants: Json, job: Json, model: str,
+    build: Path,
+) -> str:  # fmt: skip
+    """The line with this run's number; of this model's metrics alone, the others need not be."""
+    kind, _, name = model.partition("/")
+    folder = build / ("evaluate-tokenizer" if kind == "tokenizer" else "evaluate") / name
+    if (folder / SKIPPED).exists():
+        return f"  rerun     none: {json.loads((folder / SKIPPED).read_text())['skip']}"
+    path = folder / ("per_pose.parquet" if kind == "tokenizer" else "per_image.parquet")
+    if not path.exists():
+        return f"  rerun     none: {path} is missing, it has not run here"
+    frame = load_metrics(path)
+    rerun = Rerun(poses={name: frame}) if kind == "tokenizer" else Rerun(images={name: frame})
+    measured = rerun_samples(variants, {**job, "short": []}, rerun)(cell)
+    if isinstance(measured, str):
+        return f"  rerun     none: {measured}"
+    seeds = frame["seed"].nunique() if "seed" in frame else 1
+    return (
+        f"  rerun     {measured.values.mean():.2f} mm on {job['names'][role]}, "
+        f"n = {len(measured.values)} in {measured.sequences.nunique()} sequences"
+        + (f", {seeds} seeds" if seeds > 1 else "")
+        + f" ({path}, sha256 {short_sha256(path)})"
+    )
+
+
+def _timed(path: Path, row: Json, repeats: int, tested: str) -> str:
+    """The line with a time of this machine."""
+    place = f"{row['setting']}/{row.get('step', 0)}"
+    try:
+        timing = json.loads(path.read_text())
+        value = timing["aiti"].get(place)
+    except (OSError, ValueError, KeyError):
+        return f"  rerun     none: {path} is missing or damaged, it has not run here"
+    if value is None:
+        return f"  rerun     none: {place} is not among the times of {path}"
+    device = timing.get("device", "device")
+    return (
+        f"  rerun     {value:.4f} s on this machine's {device}: the first image of {tested}, "
+        f"median of {repeats}, with all that comes before ({path}, {place})"
+    )

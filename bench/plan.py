@@ -34,7 +34,7 @@ PAPER_INFERENCE = {
     "refine": {"iters": 10},
 }
 
-def _data_job(role: str, entry: Json, profile: Json, params: Json, needed: bool) -> Json:
+def _data_job(role: str, entry: Json, profile: Json, params: Json, optional: bool) -> Json:
     source = params["data"]["source"]
     raw = entry["open"] if source == "open" else entry["kind"]
     motion = entry["kind"] in ("amass", "moyo")
@@ -58,9 +58,15 @@ def _data_job(role: str, entry: Json, profile: Json, params: Json, needed: bool)
         "frame": profile["crops"]["frame"],
         "stored": profile["crops"]["stored"],
         # Sets that only some variants are trained on: without them the rest can still run.
-        "optional": source == "licensed" and not needed,
+        "optional": source == "licensed" and optional,
         "seed": params["seed"],
     }
+
+
+def is_optional(role: str, variants: Json) -> bool:
+    """Whether only some variants are trained on a data set, and nothing is tested on it."""
+    trained_on = variants["transformers"]["base"]["train_on"]
+    return variants["datasets"][role]["splits"] == ["train"] and role not in trained_on
 
 
 def build_jobs(params: Json, variants: Json) -> dict[str, Json]:
@@ -84,10 +90,9 @@ def build_jobs(params: Json, variants: Json) -> dict[str, Json]:
     device, seed, crops = params["device"], params["seed"], profile["crops"]
     common = {"seed": seed, "device": device}
     jobs: dict[str, Json] = {}
-    everybody = variants["transformers"]["base"]["train_on"]
     for role, entry in variants["datasets"].items():
-        needed = entry["splits"] != ["train"] or role in everybody
-        jobs[f"data/{role}.json"] = _data_job(role, entry, profile, params, needed)
+        optional = is_optional(role, variants)
+        jobs[f"data/{role}.json"] = _data_job(role, entry, profile, params, optional)
     for name, entry in variants["tokenizers"].items():
         jobs[f"tokenizer/{name}.json"] = tokenizer_job(name, entry, profile, params)
         jobs[f"evaluate-tokenizer/{name}.json"] = {
@@ -195,24 +200,3 @@ def write_plan(jobs: dict[str, Json], out: Path) -> None:
         path.write_text(json.dumps(job, indent=1, sort_keys=True) + "\n")
     shutil.rmtree(out, ignore_errors=True)
     fresh.rename(out)
-
-
-def describe(params: Json, variants: Json, jobs: dict[str, Json]) -> str:
-    """What will run and about how long, in one line."""
-    profile = variants["profiles"][params["profile"]]
-    count = {
-        kind: sum(name.startswith(f"{kind}/") and "skip" not in job for name, job in jobs.items())
-        for kind in ("data", "tokenizer", "transformer", "evaluate")
-    }
-    trained = sum("weights" in job and job["weights"] is None for job in jobs.values())
-    minutes = profile["minutes"]
-    duration = f"{minutes} min" if minutes < 120 else f"{minutes / 60:.0f} h"
-    turned = params["models"] or params["weights"] != "profile"
-    about = "parts of it or other weights, by params.yaml" if turned else profile["about"]
-    return (
-        f"profile {params['profile']} ({about}), {params['data']['source']} data: "
-        f"{count['data']} data sets, {trained} models to train, "
-        f"{count['tokenizer']} tokenizers and {count['evaluate']} transformers to evaluate, "
-        f"then the tables; {'the whole profile takes ' if turned else ''}about {duration} on "
-        "2 cores where everything has to run."
-    )

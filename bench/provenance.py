@@ -21,6 +21,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+# What decides a number, from the root of the repository.
+COMPUTES = ("genhmr", "bench", "datasets/open", "dvc.yaml", "variants.yaml", "params.yaml")
 PACKAGES = ("torch", "timm", "numpy", "scipy", "numba", "pandas", "opencv-python-headless")
 
 
@@ -30,7 +32,35 @@ def _git(*arguments: str) -> str | None:
         done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
-    return done.stdout.strip()
+    return done.stdout.rstrip("\n")
+
+
+def _changed_paths() -> list[str] | None:
+    """What of the code and the settings differs from the commit, sorted; None without git.
+
+    The paths and not whether there are any: `params.yaml` is edited by every run but the default's,
+    and its values are in the job's SHA-256, so that a record which names it alone still leads to
+    the code of its commit.
+    """
+    listed = _git("status", "--porcelain", "-z", "--no-renames", "--", *COMPUTES)
+    if listed is None:
+        return None
+    # "XY path" each; -z leaves file names unquoted.
+    return sorted(entry[3:] for entry in listed.split("\0") if entry)
+
+
+def edits(record: dict[str, Any]) -> str:
+    """What a record says of uncommitted changes, as the end of a phrase; "" for none.
+
+    Args:
+        record: of a stage or a kept seed; records from before the paths were noted hold a bool.
+    """
+    changed = record.get("uncommitted_changes")
+    if not changed:
+        return ""
+    if changed is True:
+        return " with uncommitted changes"
+    return f" with uncommitted {', '.join(changed)}"
 
 
 def _processor() -> str:
@@ -68,11 +98,9 @@ def _peak_megabytes() -> int:
 
 def describe() -> dict[str, Any]:
     """The code and the machine, as far as they are known from inside."""
-    changed = _git("status", "--porcelain", "--", "genhmr", "bench", "datasets/open", "dvc.yaml",
-                   "variants.yaml", "params.yaml")
     return {
         "commit": _git("rev-parse", "HEAD"),
-        "uncommitted_changes": None if changed is None else bool(changed),
+        "uncommitted_changes": _changed_paths(),
         "python": platform.python_version(),
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
         "system": f"{platform.system()} {platform.machine()}",
@@ -80,7 +108,7 @@ def describe() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": os.environ.get("OMP_NUM_THREADS"),
         "gpu": _gpu(),
-    }  # fmt: skip
+    }
 
 
 def record_name(kind: str, name: str = "") -> str:
@@ -126,4 +154,7 @@ def recorded(
     }
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / (f"{stage}-{name}.json" if name else f"{stage}.json")
-    target.write_text(json.dumps(record, indent=1) + "\n")
+    # Whole or not at all: the report and `keep` read every record that is there.
+    part = target.with_name(f"{target.name}.part")
+    part.write_text(json.dumps(record, indent=1) + "\n")
+    part.replace(target)

@@ -1,14 +1,14 @@
-"""Walking a number back, and saying what is here: on a made-up checkout, with nothing run."""
+"""Walking a number back: what is asked for, and the stages behind it."""
 
-import importlib.metadata
 from pathlib import Path
 
 import pytest
 
 from bench.claims import Ledger
-from bench.doctor import Finding, _licensed, _open_world, examine, report
-from bench.explain import find_cell, read_pipeline, stages_behind
+from bench.explain_cell import find_cell
+from bench.explain_chain import stages_behind
 from bench.params import read_yaml
+from bench.pipeline import read_pipeline
 from bench.plan import build_jobs
 from genhmr.types import UserError
 
@@ -40,11 +40,25 @@ def test_a_cell_is_found_by_any_of_its_names(variants, place, keys, column, row)
 
 
 @pytest.mark.parametrize(
+    ("place", "method"),
+    [("1:HMR2.0:3dpw:mve", "HMR2.0"), ("7:SD + ITW,TokenHMR:emdb:mpjpe", "TokenHMR"),
+     ("1:deterministic,PARE,ICCV 2021:emdb:mve", "PARE")],
+)  # fmt: skip
+def test_a_method_that_is_reported_only_is_found_without_a_rerun(variants, place, method):
+    cell, row = find_cell(place, variants, LEDGER)
+    assert dict(cell.keys)["method"] == method and row is None
+
+
+@pytest.mark.parametrize(
     ("place", "message"),
     [
         ("2:5:3dpw", "is not <table>:<row>:<data set>:<metric>"),
         ("17:1.0:3dpw:mpjpe", "table 17 is not rerun; choose one of 1, 2, 3"),
-        ("7:SD + ITW,HMR2.0:3dpw:mpjpe", "table 7 has no row .*; choose SD . ITW,GenHMR"),
+        ("7:SD + ITW,HMR:3dpw:mpjpe", "table 7 has no row .*; choose SD . ITW,HMR2.0; SD"),
+        ("7:GenHMR:3dpw:mpjpe", "table 7 has 2 rows 'GenHMR'; choose SD . ITW,GenHMR; SD . ITW"),
+        ("11:cosine:3dpw:mpjpe", "table 11 has 6 rows 'cosine'; choose cosine,1; cosine,3"),
+        ("4:0.3:aiti", "table 4 has no aiti; its columns are 3dpw:mpjpe"),
+        ("2:5:mpjpe", "is not <table>:<row>:<data set>:<metric>"),
         ("x:1.0:3dpw:mpjpe", "table 0x is not rerun"),
         ("2:4:3dpw:mpjpe", "table 2 has no row '4'; choose 1, 3, 5"),
         ("2:5:h36m:mpjpe", "its columns are 3dpw:mpjpe"),
@@ -72,40 +86,3 @@ def test_the_stages_behind_a_number_are_those_of_the_pipeline(variants):
     assert "genhmr/train/loop.py" in model["tokenizer@mixed-t48"]
     assert "genhmr/metrics/functional.py" not in model["tokenizer@mixed-t48"]
     assert "genhmr/metrics/functional.py" in model["evaluate@tokens-48"]
-
-
-def test_doctor_tells_what_is_missing_and_what_that_blocks(tmp_path, variants):
-    def states(findings):
-        return {finding.name: finding.state for finding in findings}
-
-    for folder in ("body", "raw/3dpw/sequenceFiles/test", "raw/emdb", "open"):
-        (tmp_path / folder).mkdir(parents=True)
-    (tmp_path / "open" / "motion").symlink_to(ROOT / "datasets" / "open" / "motion")
-    (tmp_path / "body" / "basicModel_f_lbs_10_207_0_v1.0.0.pkl").touch()
-    (tmp_path / "body" / "SMPL_NEUTRAL.pkl").touch()
-    (tmp_path / "raw/3dpw/sequenceFiles/test/downtown.pkl").touch()
-    licensed = list(_licensed(tmp_path, variants))
-    found = states(licensed)
-    assert found["SMPL_NEUTRAL.pkl"] == found["SMPL_FEMALE.pkl"] == found["3DPW"] == "ok"
-    assert found["SMPL_MALE.pkl"] == found["EMDB"] == found["Human3.6M"] == "absent"
-    notes = {finding.name: finding.note for finding in licensed}
-    tables = ", ".join(str(number) for number in range(1, 17) if number not in (5, 6))
-    assert f"blocks its columns of tables {tables};" in notes["EMDB"]
-    assert "datasets/raw/emdb" in notes["EMDB"] and "blocks training on it" in notes["COCO"]
-    opened = states(_open_world(tmp_path))
-    assert opened["motion"] == "ok"
-    assert opened["neutral.npz, male.npz, female.npz, regressors.npz"] == "missing"
-    text, able = report(list(_open_world(tmp_path)))
-    assert not able and "cannot run: neutral.npz" in text
-
-
-def test_doctor_finds_a_fresh_clone_well(variants):
-    text, able = report(examine(ROOT / "datasets", variants))
-    assert able and "no licence is needed" in text
-    assert importlib.metadata.version("numpy") in text
-    assert "open world:" in text and "licensed data:" in text
-
-
-def test_an_absent_extra_is_no_illness():
-    text, able = report([Finding("here", "anny", "absent", "pip install")])
-    assert able and "anny" in text

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from bench.forecast import forecast
+from bench.forecast_text import headline
 from bench.params import read_yaml
-from bench.plan import build_jobs, describe, write_plan
+from bench.plan import build_jobs, write_plan
 from genhmr.types import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -59,7 +61,7 @@ def test_every_profile_and_source_resolves(params, variants, profile, source):
     params["profile"], params["data"]["source"] = profile, source
     jobs = build_jobs(params, variants)
     assert len([n for n in jobs if n.startswith("tokenizer/")]) == len(variants["tokenizers"])
-    assert profile in describe(params, variants, jobs)
+    assert profile in headline(params, variants, jobs, forecast(jobs))
     if profile != "smoke":
         tokens = [jobs[f"tokenizer/{n}.json"]["model"]["num_tokens"] for n in ("t48", "t384")]
         assert tokens[1] == 8 * tokens[0], "the scale keeps the paper's ratios"

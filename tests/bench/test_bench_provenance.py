@@ -3,10 +3,11 @@
 import hashlib
 import json
 import subprocess
+from pathlib import Path
 
 import pytest
 
-from bench.provenance import describe, recorded
+from bench.provenance import describe, edits, recorded
 
 
 def test_a_stage_that_ends_well_leaves_its_record(tmp_path):
@@ -46,11 +47,42 @@ def test_commit_and_edits_are_those_of_the_checkout(tmp_path, monkeypatch):
     git("init")
     (tmp_path / "params.yaml").write_text("seed: 0\n")
     (tmp_path / "notes.txt").write_text("x")
+    (tmp_path / "bench").mkdir()
+    (tmp_path / "bench" / "a b.py").write_text("")
     git("add", ".")
     git("commit", "-m", "start")
     before = describe()
-    assert len(before["commit"]) == 40 and before["uncommitted_changes"] is False
+    assert len(before["commit"]) == 40 and before["uncommitted_changes"] == []
     (tmp_path / "notes.txt").write_text("y")
-    assert describe()["uncommitted_changes"] is False  # not part of what computes
+    assert describe()["uncommitted_changes"] == []  # not part of what computes
     (tmp_path / "params.yaml").write_text("seed: 1\n")
-    assert describe()["uncommitted_changes"] is True
+    assert describe()["uncommitted_changes"] == ["params.yaml"]
+    (tmp_path / "bench" / "a b.py").rename(tmp_path / "bench" / "b.py")
+    git("add", ".")
+    assert describe()["uncommitted_changes"] == ["bench/a b.py", "bench/b.py", "params.yaml"]
+
+
+def test_records_of_either_kind_say_what_was_changed():
+    """Records that are committed in results/open hold true or false."""
+    assert edits({"uncommitted_changes": ["params.yaml"]}) == " with uncommitted params.yaml"
+    assert edits({"uncommitted_changes": True}) == " with uncommitted changes"
+    for none in ([], None, False):
+        assert edits({"uncommitted_changes": none}) == ""
+    assert edits({}) == ""
+
+
+def test_a_write_that_is_cut_short_leaves_the_former_record(tmp_path, monkeypatch):
+    with recorded(tmp_path, "tables", {"a": 1}):
+        pass
+    before = (tmp_path / "tables.json").read_text()
+
+    def cut(path, text):
+        with path.open("w") as file:
+            file.write(text[:20])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", cut)
+    with pytest.raises(OSError), recorded(tmp_path, "tables", {"a": 2}):
+        pass
+    assert (tmp_path / "tables.json").read_text() == before
+    assert [path.name for path in tmp_path.glob("*.json")] == ["tables.json"]

@@ -4,7 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bench.params import read_yaml
+from bench.plan import build_jobs
 from bench.status import Mean, judge, mean_of, seed_spreads, trained_alike
+from bench.tidy import Rerun, build_table, read_reported
+from tests.bench.made_up_metrics import ROOT, image_rows
 
 
 def test_status_names_every_reason(job):
@@ -90,3 +94,29 @@ def test_images_are_drawn_by_video_and_poses_by_clip():
     by_clip, by_video = mean_of(poses, "mpjpe"), mean_of(poses.assign(setting="default"), "mpjpe")
     assert by_video.rerun == by_clip.rerun == 57
     assert by_video.high - by_video.low > 2 * (by_clip.high - by_clip.low)
+
+
+def test_a_licensed_run_of_profile_paper_can_be_judged(variants):
+    """With README's command: its seeds give the spread that `reproduced` and `off` need."""
+    params = read_yaml(ROOT / "params.yaml") | {"profile": "paper", "data": {"source": "licensed"}}
+    jobs = build_jobs(params, variants)
+    several = {name: job["seeds"] for name, job in jobs.items() if len(job.get("seeds", ())) > 1}
+    assert several == {"transformer/base.json": [0, 1, 2], "tokenizer/c2048x256.json": [0, 1, 2]}
+
+    def statuses(seeds):
+        rows = image_rows(variants)
+        # Of one cell the paper's number, some millimetres from seed to seed.
+        own = (rows["setting"] == "cosine-5") & (rows["role"] == "wild")
+        rows.loc[own, "mpjpe"] = 68.1
+        frames = [rows.assign(seed=seed, mpjpe=rows["mpjpe"] + seed - 1) for seed in range(seeds)]
+        tidy, _ = build_table(
+            "02", variants["tables"]["02"], variants["datasets"], jobs["tables.json"],
+            read_reported(ROOT / "bench" / "reported" / "table02.csv"),
+            Rerun(images={"base": pd.concat(frames)}),
+        )  # fmt: skip
+        return tidy[tidy["metric"] != "aiti"].set_index(["row", "role", "metric"])["status"]
+
+    judged = statuses(len(several["transformer/base.json"]))
+    assert set(judged) == {"reproduced", "off"}
+    assert judged["ugs_iterations=5", "wild", "mpjpe"] == "reproduced"
+    assert set(statuses(1)) == {"not comparable: no spread over seeds was measured"}
