@@ -20,7 +20,10 @@ Json = dict[str, Any]
 NOT_SETTINGS = ("settings", "sets", "optional", "role")
 # What a job states of a training that shipped weights did not have.
 UNUSED = ("train", "losses", "gumbel", "mask_tau", "train_on", "seeds", "seed", "short")
-PLANNING = ("variants.yaml", "bench/params.py", "bench/plan.py", "bench/plan_models.py")
+PLANNING = (
+    "variants.yaml", "bench/params.py", "bench/plan.py", "bench/plan_checks.py",
+    "bench/plan_models.py", "bench/plan_rules.py",
+)  # fmt: skip
 
 
 def stages_behind(

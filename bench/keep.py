@@ -27,7 +27,7 @@ from bench.stage import whole_folder
 from bench.status import METRICS, models_left_out
 from bench.tables import write_tables
 from genhmr.data.digest import sha256_of
-from genhmr.types import UserError
+from genhmr.types import UserError, restore
 
 Json = dict[str, Any]
 MEASURED = "measured"
@@ -90,10 +90,18 @@ def _piece(model: str, jobs: dict[str, Json], weights: dict[str, bytes]) -> Piec
         digest.update(job_digest({k: v for k, v in job.items() if k != "device"}).encode())
         if path := job.get("weights"):
             if path not in weights:
-                weights[path] = Path(path).read_bytes()
+                weights[path] = _read(Path(path))
             digest.update(weights[path])
     table = "per_pose.parquet" if kind == "tokenizer" else "per_image.parquet"
     return Piece(scored, table, records, tuple(sorted(roles)), digest.hexdigest())
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        remedy = restore(path, "put the weights there")
+        raise UserError(f"{path} is missing: {remedy}.") from error
 
 
 def _finished(

@@ -151,7 +151,7 @@ TABLE = {
 _LENGTH = {"steps": WHOLE, "batch": WHOLE}
 PROFILE = {
     "about": TEXT,
-    "minutes": POSITIVE,
+    "minutes?": POSITIVE,
     "weights": _choice("trained", "shipped"),
     "seeds": WHOLE,
     "only?": {"tokenizer?": _names("tokenizers"), "transformer?": _names("transformers")},
