@@ -13,8 +13,6 @@ import torch
 from genhmr.body.rotations import axis_angle_to_matrix
 from genhmr.tokenizer.model import PoseTokenizer
 
-CODEBOOK = "codebook.json"
-
 
 def count_codes(
     tokenizer: PoseTokenizer,

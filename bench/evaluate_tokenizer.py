@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.codebook import CODEBOOK, codebook_use, count_codes
+from bench.codebook import codebook_use, count_codes
 from bench.stage import pick_device, seed_folder, whole_folder
 from genhmr.body.model_files import load_bodies
 from genhmr.data.motion_shards import MotionShard
@@ -49,4 +49,4 @@ def score_tokenizer(job: Json, model: Path, data: Path, out: Path) -> None:
             used.setdefault(role, []).append(codebook_use(counts))
     with whole_folder(out) as part:
         pd.concat(frames, ignore_index=True).to_parquet(part / "per_pose.parquet")
-        (part / CODEBOOK).write_text(json.dumps(used, indent=1) + "\n")
+        (part / "codebook.json").write_text(json.dumps(used, indent=1) + "\n")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.codebook import CODEBOOK, codebook_use, count_codes
+from bench.codebook import codebook_use, count_codes
 from bench.evaluate_tokenizer import score_tokenizer
 from bench.stage import seed_folder
 from genhmr.body.rotations import axis_angle_to_matrix
@@ -80,7 +80,7 @@ def test_the_stage_writes_the_use_of_every_seed_and_set(tmp_path):
     texts = []
     for out in (tmp_path / "once", tmp_path / "again"):
         score_tokenizer(job, tmp_path / "model", tmp_path / "data", out)
-        texts.append((out / CODEBOOK).read_bytes())
+        texts.append((out / "codebook.json").read_bytes())
     assert texts[0] == texts[1]
     found = json.loads(texts[0])
     assert set(found) == {"mocap", "yoga"}
