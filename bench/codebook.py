@@ -1,42 +1,15 @@
 """How much of its codebook a tokenizer uses: share of the codes, and their perplexity.
 
-A codebook of which few codes are ever chosen is a smaller codebook than its name says (van den
-Oord et al., "Neural discrete representation learning", 2017, and all that follow report it as
-perplexity); reconstruction errors alone do not show it.
+A codebook of which few codes are ever chosen is a smaller codebook than its name says, and
+reconstruction errors alone do not show it.
 """
 
 from __future__ import annotations
 
 import numpy as np
-import torch
+from torch import Tensor
 
-from genhmr.body.rotations import axis_angle_to_matrix
 from genhmr.tokenizer.model import PoseTokenizer
-
-
-def count_codes(
-    tokenizer: PoseTokenizer,
-    poses: np.ndarray,
-    batch_size: int = 256,
-    device: torch.device | str = "cpu",
-) -> np.ndarray:
-    """How often each code stands for a token of some poses.
-
-    Args:
-        tokenizer: trained.
-        poses: (N, 24, 3) axis-angle.
-        batch_size: poses at once.
-        device: where the tokenizer is.
-
-    Returns:
-        (K,) int64, of sum N x L.
-    """
-    counts = np.zeros(len(tokenizer.codebook), np.int64)
-    for start in range(0, len(poses), batch_size):
-        batch = np.array(poses[start : start + batch_size], dtype=np.float32)
-        tokens = tokenizer.tokenize(axis_angle_to_matrix(torch.from_numpy(batch)).to(device))
-        counts += np.bincount(tokens.flatten().cpu().numpy(), minlength=len(counts))
-    return counts
 
 
 def codebook_use(counts: np.ndarray) -> dict[str, float]:
@@ -58,3 +31,30 @@ def codebook_use(counts: np.ndarray) -> dict[str, float]:
         "used": round(len(shares) / len(counts), 6),
         "perplexity": round(float(np.exp(-(shares * np.log(shares)).sum())), 3),
     }
+
+
+class CountingTokenizer:
+    """Reads and writes poses as a tokenizer does, and counts the codes that it reads.
+
+    What is scored is counted, in one pass: reading poses twice would cost as much again.
+
+    Args:
+        tokenizer: trained.
+
+    Attributes:
+        counts: (K,) int64, how often each code stood for a token so far.
+    """
+
+    def __init__(self, tokenizer: PoseTokenizer) -> None:
+        self._tokenizer = tokenizer
+        self.counts = np.zeros(len(tokenizer.codebook), np.int64)
+
+    def tokenize(self, pose: Tensor) -> Tensor:
+        """Pose (B, 24, 3, 3) -> tokens (B, L) int64."""
+        tokens = self._tokenizer.tokenize(pose)
+        self.counts += np.bincount(tokens.flatten().cpu().numpy(), minlength=len(self.counts))
+        return tokens
+
+    def decode_tokens(self, tokens: Tensor) -> Tensor:
+        """Tokens (B, L) int64 -> pose (B, 24, 3, 3)."""
+        return self._tokenizer.decode_tokens(tokens)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.codebook import codebook_use, count_codes
+from bench.codebook import CountingTokenizer, codebook_use
 from bench.stage import pick_device, seed_folder, whole_folder
 from genhmr.body.model_files import load_bodies
 from genhmr.data.motion_shards import MotionShard
@@ -42,11 +42,11 @@ def score_tokenizer(job: Json, model: Path, data: Path, out: Path) -> None:
         shard = MotionShard(data / role / split)
         keys = [f"{shard.keys[c]}/{f}" for c, f in zip(shard.clips, shard.frames)]
         for seed, tokenizer in enumerate(tokenizers):
-            errors = evaluate_tokenizer(tokenizer, shard.poses, body, device=device)
+            counted = CountingTokenizer(tokenizer)
+            errors = evaluate_tokenizer(counted, shard.poses, body, device=device)
             about = {"role": role, "key": keys} | ({"seed": seed} if count > 1 else {})
             frames.append(pd.DataFrame(about | errors))
-            counts = count_codes(tokenizer, shard.poses, device=device)
-            used.setdefault(role, []).append(codebook_use(counts))
+            used.setdefault(role, []).append(codebook_use(counted.counts))
     with whole_folder(out) as part:
         pd.concat(frames, ignore_index=True).to_parquet(part / "per_pose.parquet")
         (part / "codebook.json").write_text(json.dumps(used, indent=1) + "\n")

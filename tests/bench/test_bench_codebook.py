@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.codebook import codebook_use, count_codes
+from bench.codebook import CountingTokenizer, codebook_use
 from bench.evaluate_tokenizer import score_tokenizer
 from bench.stage import seed_folder
 from genhmr.body.rotations import axis_angle_to_matrix
@@ -44,7 +44,15 @@ def test_counts_and_use_are_those_of_plain_numpy():
     tokenizer = made_up(0)
     poses = (0.4 * np.random.default_rng(1).standard_normal((30, 24, 3))).astype(np.float32)
     codes = nearest_by_hand(tokenizer, poses)
-    counts = count_codes(tokenizer, poses, batch_size=7)
+    counted = CountingTokenizer(tokenizer)
+    every = []
+    for start in range(0, 30, 7):
+        pose = axis_angle_to_matrix(torch.from_numpy(poses[start : start + 7]))
+        every.append(counted.tokenize(pose))
+        assert torch.equal(every[-1], tokenizer.tokenize(pose))
+        assert torch.equal(counted.decode_tokens(every[-1]), tokenizer.decode_tokens(every[-1]))
+    counts = counted.counts
+    assert torch.cat(every).flatten().tolist() == codes.tolist()
     assert counts.tolist() == np.bincount(codes, minlength=32).tolist()
     assert 1 < (counts > 0).sum()
     found = codebook_use(counts)
