@@ -29,7 +29,7 @@ MARKS = (
     "<strong>Bold</strong>: the best of a column, <u>underlined</u>: the second best, where the "
     "paper underlines; Δ: the difference that the paper prints there (to the best of the others, "
     "or to the row with everything on). Each among the numbers of one side, the paper's, this "
-    "rerun's or the committed open run's; trainings that are too short to rank have no marks."
+    "rerun's or the committed open run's; trainings that are too short to rank have neither."
 )
 
 
