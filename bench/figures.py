@@ -55,15 +55,23 @@ def draw_masks(trace: dict[str, np.ndarray], path: Path) -> None:
 
 
 def draw_confidences(trace: dict[str, np.ndarray], path: Path) -> None:
-    """Figure 6: the confidence of every token after each iteration, for one image."""
+    """Figure 6: the confidence of every token after each iteration, for one image.
+
+    Colours span the range of the data, whose ends stand beside the bar: confidences over thousands
+    of codes are small, and on a scale from 0 to 1 all of them would have one colour.
+    """
     confidences = trace["confidences"]
+    low, high = float(confidences.min()), float(confidences.max())
     figure, axis = plt.subplots(figsize=(9, 0.28 * len(confidences) + 1))
     picture = axis.imshow(
-        confidences, cmap="viridis", aspect="auto", interpolation="nearest", vmin=0, vmax=1
+        confidences, cmap="viridis", aspect="auto", interpolation="nearest", vmin=low, vmax=high
     )
     axis.set(xlabel="index of token", ylabel="iteration", yticks=range(len(confidences)))
     axis.set_title("confidence of the token held, as Figure 6", fontsize=9)
-    figure.colorbar(picture, ax=axis)
+    bar = figure.colorbar(picture, ax=axis, label=f"from {low:.3g} to {high:.3g}")
+    if high > low:
+        ends = np.linspace(low, high, 5)
+        bar.set_ticks(ends, labels=[f"{value:.3g}" for value in ends])
     figure.savefig(path, **SAVE)
     plt.close(figure)
 

@@ -20,6 +20,7 @@ from typing import Any
 import pandas as pd
 
 from bench.claims_report import write_claims
+from bench.histories import keep_history
 from bench.kept import NUMBERS
 from bench.plan import build_jobs
 from bench.provenance import job_digest, record_name
@@ -148,14 +149,16 @@ def _shards(build: Path, roles: Iterable[str]) -> dict[str, str]:
     }
 
 
-def _store(source: Path, piece: Piece, target: Path) -> None:
-    """Errors as float32 (1e-5 mm), compressed; timings as they are."""
+def _store(source: Path, piece: Piece, model: Path, target: Path) -> None:
+    """Errors as float32 (1e-5 mm), compressed; timings and use of the codes as they are; losses."""
     target.mkdir(parents=True)
     frame = pd.read_parquet(source / piece.table)
     frame = frame.astype({metric: "float32" for metric in METRICS})
     frame.to_parquet(target / piece.table, compression="zstd")
-    if (source / "timing.json").exists():
-        shutil.copy(source / "timing.json", target)
+    for name in ("timing.json", "codebook.json"):
+        if (source / name).exists():
+            shutil.copy(source / name, target)
+    keep_history(model, target)
 
 
 def _kept_before(
@@ -220,7 +223,8 @@ def keep(
     job["short"] = [name for name in job["short"] if name not in job["skipped"]]
     with whole_folder(target) as part:
         for name, piece in run.items():
-            _store(build / piece.scored, piece, part / MEASURED / piece.scored)
+            stored = part / MEASURED / piece.scored
+            _store(build / piece.scored, piece, build / "models" / name, stored)
             _copy_records(piece, results / "provenance", part / "provenance")
         for name in before:
             scored = wanted[name].scored

@@ -25,6 +25,8 @@ _SHAPES = {
     "D": '<path d="M14 2 18 6 14 10 10 6Z"/>',
     "v": '<path d="M14 9.6 17.8 2.8H10.2Z"/>',
 }
+_DASHES = {"--": "4 2", ":": "1.5 2"}
+_ORIGINS = {"run": "this run", "open": "open run", "paper": "paper"}
 
 
 def text(value: object) -> str:
@@ -92,17 +94,18 @@ def details(name: str, summary: str, body: str, unfolded: bool = False) -> str:
     return f'<details id="{text(name)}"{state}><summary>{summary}</summary>\n{body}</details>\n'
 
 
-def legend(entries: Iterable[tuple[str, int | str, bool]]) -> str:
-    """Label, look and whether dashed (``bench.report.svg.Series``) of each line of some plots."""
+def legend(entries: Iterable[tuple[str, int | str, str]]) -> str:
+    """Label, look and stroke (``bench.report.svg.Series``) of each line; no stroke: marks alone."""
     items = []
-    for label, look, dashed in entries:
+    for label, look, stroke in entries:
         word = look if isinstance(look, str) else SERIES[look % len(SERIES)]
         shape = "" if isinstance(look, str) else _SHAPES[MARKERS[look % len(MARKERS)]]
-        inside = f'<g fill="var(--{"ground" if dashed else word})">{shape}</g>'
-        dash = ' stroke-dasharray="4 2"' if dashed else ""
+        inside = f'<g fill="var(--{word if stroke in ("-", "") else "ground"})">{shape}</g>'
+        dash = f' stroke-dasharray="{_DASHES[stroke]}"' if stroke in _DASHES else ""
+        line = f'<path d="M1 6H27"{dash}/>' if stroke else ""
         items.append(
             '<li><svg viewBox="0 0 28 12" width="28" height="12" aria-hidden="true" '
-            f'stroke="var(--{word})" stroke-width="1.4"><path d="M1 6H27"{dash}/>{inside}</svg> '
+            f'stroke="var(--{word})" stroke-width="1.4">{line}{inside}</svg> '
             f"{text(label)}</li>"
         )
     return f'<ul class="legend">{"".join(items)}</ul>\n'
@@ -115,13 +118,13 @@ def plots(panels: Iterable[Panel], key: str = "", note: str = "", paired: bool =
         panels: the plots.
         key: their :func:`legend`.
         note: HTML below them.
-        paired: two in a line at most, so that this run stands beside the paper.
+        paired: two in a line at most, so that this run stands beside the paper; three fit
+            anyway, where the committed run stands between them.
     """
-    told = {"run": "this run", "paper": "paper"}
     figures = []
     for panel in panels:
         chip = (
-            f' <span class="chip {panel.origin}">{told[panel.origin]}</span>'
+            f' <span class="chip {panel.origin}">{_ORIGINS[panel.origin]}</span>'
             if panel.origin
             else ""
         )
@@ -129,7 +132,8 @@ def plots(panels: Iterable[Panel], key: str = "", note: str = "", paired: bool =
             "<svg ", f'<svg class="plot" role="img" aria-label="{text(panel.alt)}" ', 1
         )
         figures.append(
-            f"<figure><figcaption>{text(panel.title)}{chip}</figcaption>\n{svg}</figure>\n"
+            f"<figure><figcaption>{text(panel.title)}{chip}</figcaption>\n{panel.key}{svg}"
+            "</figure>\n"
         )
     note = f'<p class="note">{note}</p>\n' if note else ""
     kind = "panels paired" if paired else "panels"

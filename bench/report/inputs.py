@@ -11,18 +11,20 @@ import numpy as np
 import pandas as pd
 
 from bench.ledger import read_ledger
+from bench.report.beside import complete
 from bench.report.readers import (
     JUDGED,
     NUMBERS,
-    PLACE,
     RANKED,
     SCORED,
     read,
+    read_codebook,
     read_comparison,
     read_csv,
     read_history,
     read_images,
     read_masked,
+    read_numbers,
     read_record,
     read_summary,
     read_timing,
@@ -45,7 +47,8 @@ class Run:
         job: ``build/plan/tables.json``.
         ledger: title and stage of every table of the paper, by its two digits.
         summary: ``summary.json``.
-        tables: ``compare/tableNN.csv`` by number; ``open_run`` is filled from the reference.
+        tables: ``compare/tableNN.csv`` by number, with marks, differences and the committed run
+            (:func:`bench.report.beside.complete`).
         claims: ``claims/claims.csv``.
         ranking: ``claims/ranking.csv``.
         records: of ``provenance/``, by the name of the file.
@@ -54,9 +57,11 @@ class Run:
         masked: (T,) share of [MASK] tokens at the start of every iteration, or None.
         histories: what the trainings logged, by ``"transformer/base"``, further seeds by
             ``"transformer/base/seed-1"``; none of shipped weights.
+        codebooks: how much of its codebook each tokenizer uses, by role, a list of seeds.
         scores: ``scores/<name>/summary.csv`` by name.
         pictures: of ``figures/``, by the name of the file without its ending.
         reference: ``summary.json`` of the committed run of profile open, or None.
+        kept_histories, kept_codebooks: of the committed run, of the pieces that have them.
     """
 
     job: Json
@@ -70,9 +75,12 @@ class Run:
     timing: Json | None
     masked: np.ndarray | None
     histories: dict[str, pd.DataFrame]
+    codebooks: dict[str, Json]
     scores: dict[str, pd.DataFrame]
     pictures: dict[str, Path]
     reference: Json | None
+    kept_histories: dict[str, pd.DataFrame]
+    kept_codebooks: dict[str, Json]
 
 
 def read_run(job: Json, results: Path, build: Path, reference: Path | None = None) -> Run:
@@ -89,13 +97,19 @@ def read_run(job: Json, results: Path, build: Path, reference: Path | None = Non
     """
     ledger = read_ledger(REPORTED)
     summary = read(results / "summary.json", read_summary, "tables")
-    tables = {number: _compared(results, number, "tables") for number in ledger}
-    beside = None
+    path = results / "numbers.csv"
+    numbers = read(path, read_numbers, "tables")
+    beside = kept = None
+    measured = Path()
     if reference is not None:
         beside = read(reference / "summary.json", read_summary, None)
-        for number, table in tables.items():
-            if "open_run" not in table:
-                tables[number] = _with_reference(table, _compared(reference, number, None))
+        kept = read(reference / "numbers.csv", read_numbers, None)
+        measured = reference / "measured"
+    tables = {}
+    for number in ledger:
+        source = results / "compare" / f"table{number}.csv"
+        compared = read(source, read_comparison, "tables")
+        tables[number] = complete(compared, number, numbers, kept, path)
     images = timing = masked = None
     if BASE not in job.get("skipped", {}):
         base = build / "evaluate" / "base"
@@ -120,24 +134,16 @@ def read_run(job: Json, results: Path, build: Path, reference: Path | None = Non
         timing=timing,
         masked=masked,
         histories=_histories(build / "models"),
+        codebooks=_codebooks(build / "evaluate-tokenizer", summary, "evaluate-tokenizer"),
         scores={
             path.parent.name: read(path, read_csv(SCORED, NUMBERS), "score")
             for path in sorted((results / "scores").glob("*/summary.csv"))
         },
         pictures={path.stem: path for path in sorted((results / "figures").glob("*.png"))},
         reference=beside,
+        kept_histories=_kept_histories(measured) if reference else {},
+        kept_codebooks=_codebooks(measured / "evaluate-tokenizer", beside or {}, None),
     )
-
-
-def _compared(results: Path, number: str, stage: str | None) -> pd.DataFrame:
-    return read(results / "compare" / f"table{number}.csv", read_comparison, stage)
-
-
-def _with_reference(table: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
-    """``table`` with the reference's reruns as ``open_run``."""
-    known = other.set_index(PLACE)["rerun"]
-    places = pd.MultiIndex.from_frame(table[PLACE])
-    return table.assign(open_run=known.reindex(places).to_numpy())
 
 
 def _check_same_run(path: Path, summary: Json, images: pd.DataFrame, job: Json) -> None:
@@ -174,3 +180,25 @@ def _histories(models: Path) -> dict[str, pd.DataFrame]:
         stage = " ".join([commands.get(kind, f"train-{kind}"), *name[:1]])
         found["/".join([kind, *name])] = read(path, read_history, stage)
     return {name: frame for name, frame in found.items() if len(frame)}
+
+
+def _kept_histories(measured: Path) -> dict[str, pd.DataFrame]:
+    """Of the committed run, one a model; pieces from before histories were kept have none."""
+    found = {}
+    for folder, kind in (("evaluate-tokenizer", "tokenizer"), ("evaluate", "transformer")):
+        for path in sorted((measured / folder).glob("*/history.json")):
+            found[f"{kind}/{path.parent.name}"] = read(path, read_history, None)
+    return {name: frame for name, frame in found.items() if len(frame)}
+
+
+def _codebooks(folder: Path, summary: Json, stage: str | None) -> dict[str, Json]:
+    """By tokenizer, in the order of the summary: what an older run left in ``folder`` is not read.
+
+    Those that were scored before this was measured have none.
+    """
+    found = {}
+    for name in summary.get("tokenizers", {}):
+        path = folder / name / "codebook.json"
+        if path.exists():
+            found[name] = read(path, read_codebook, stage and f"{stage} {name}")
+    return found

@@ -12,16 +12,12 @@ from typing import Any
 import click
 
 from bench.intervals import FEW
-from bench.report import claims, plots
+from bench.report import claims, own_plots, plots
 from bench.report.header import banner, facts, records
 from bench.report.html import details, page, picture, text
 from bench.report.inputs import Run, read_run
-from bench.report.tables import (
-    headline,
-    paper_table,
-    rerun_rows,
-    tokenizers,
-)
+from bench.report.models import codebooks, headline, tokenizers
+from bench.report.tables import MARKS, paper_table, rerun_rows
 from bench.report.training import losses
 from bench.stage import whole_folder
 
@@ -74,7 +70,7 @@ def render(run: Run) -> str:
         ("tables", "The 16 tables of the paper", _tables(run)),
         ("claims", "The claims of the paper", _claims(run)),
         ("pictures", "Pictures", _pictures(run)),
-        ("training", "Training", losses(run.histories, job.get("shipped", []))),
+        ("training", "Training", losses(run.histories, run.kept_histories, job.get("shipped", []))),
         ("protocols", "Evaluation protocols", _protocols(run)),
         ("ran", "What ran", _ran(run)),
     ]
@@ -130,20 +126,20 @@ def _curves(run: Run) -> str:
     groups = {
         "Sampling iterations and schedules (Tables 2 and 11)": plots.sampling(run.tables),
         "Refinement (Table 3)": plots.refinement(run.tables),
-        "Mask schedules (Figure 7)": plots.schedules(run.masked),
-        "Tokenizer: codebook and number of tokens (Tables 5 and 6)": plots.tokenizers(
-            run.tables
-        ),
-        "Images below an error": plots.distribution(run),
+        "Mask schedules (Figure 7)": own_plots.schedules(run.masked),
+        "Tokenizer: codebook and number of tokens (Tables 5 and 6)": plots.tokenizers(run.tables),
+        "Tokenizer: use of the codebook": codebooks(run),
+        "Images below an error": own_plots.distribution(run),
     }
     body = "".join(f"<h3>{title}</h3>\n{group}" for title, group in groups.items() if group)
     every = tokenizers(run)
-    return body + (details("tokenizers", "Errors of every tokenizer", every) if every else "")
+    title = "Errors of every tokenizer, and use of its codes"
+    return body + (details("tokenizers", title, every) if every else "")
 
 
 def _tables(run: Run) -> str:
-    note = '<p class="note">Errors in millimetres. A dash: the paper prints none, or not run.</p>\n'
-    return note + "".join(
+    note = "Errors in millimetres. A dash: the paper prints none, or not run."
+    return f'<p class="note">{note} {MARKS}</p>\n' + "".join(
         paper_table(digits, entry, run.tables[digits]) for digits, entry in run.ledger.items()
     )
 
@@ -166,7 +162,7 @@ def _pictures(run: Run) -> str:
 
 
 def _protocols(run: Run) -> str:
-    found = plots.protocols(run.scores)
+    found = own_plots.protocols(run.scores)
     return (
         found
         and f"<p>The same predictions under every protocol they were scored with.</p>\n{found}"

@@ -23,8 +23,11 @@ JUDGED = ("id", "table", "statement", "origin", "judged", "paper", "paper_detail
           "rerun_detail")  # fmt: skip
 RANKED = ("table", "column", "rerun_on", "rows", "tau")
 SCORED = ("protocol", "metric", "unit", "mean", "low", "high", "n", "total")
-NUMBERS = ("reported", "rerun", "n", "low", "high", "open_run", "seeds", "rows", "tau", "open_tau",
-           "mean", "total")  # fmt: skip
+TIDY = ("table", "row", "role", "dataset", "stands_for", "metric", "reported", "rerun", "low",
+        "high", "n", "seeds", "status", "reported_mark", "reported_delta", "rerun_mark",
+        "rerun_delta")  # fmt: skip
+NUMBERS = ("reported", "rerun", "n", "low", "high", "open_run", "open_n", "seeds", "rows", "tau",
+           "open_tau", "mean", "total", "reported_delta", "rerun_delta")  # fmt: skip
 
 
 def read(path: Path, reader: Callable[[Path], Any], stage: str | None) -> Any:
@@ -82,6 +85,23 @@ def read_comparison(path: Path) -> pd.DataFrame:
     if frame.empty or frame.duplicated(PLACE).any():
         raise ValueError("no line, or one twice")
     return frame
+
+
+def read_numbers(path: Path) -> pd.DataFrame:
+    """``numbers.csv``, the tidy frame of all tables (``bench.tidy``, ``bench.layout``)."""
+    frame = read_csv(TIDY, NUMBERS)(path)
+    if frame.duplicated(["table", "row", "role", "metric"]).any():
+        raise ValueError("a number twice")
+    return frame
+
+
+def read_codebook(path: Path) -> Json:
+    """``codebook.json``: by role, of every seed, how much of its codebook a tokenizer uses."""
+    used = read_object(path)
+    for entry in (entry for entries in used.values() for entry in entries):
+        for name in ("codes", "tokens", "used", "perplexity"):
+            float(entry[name])
+    return used
 
 
 def read_images(path: Path) -> pd.DataFrame:

@@ -57,7 +57,7 @@ class Series:
         look: a number picks colour and marker; a name of ``NAMES`` is a line without marks, and
             "muted" one that stands behind the others.
         low, high: ends of the 95 % intervals, or None.
-        dashed: numbers of the paper beside a rerun.
+        stroke: "-" of this run; beside it ":" of the committed run and "--" of the paper.
     """
 
     label: str
@@ -66,7 +66,7 @@ class Series:
     look: int | str
     low: list[float] | None = None
     high: list[float] | None = None
-    dashed: bool = False
+    stroke: str = "-"
 
     @property
     def colour(self) -> str:
@@ -79,12 +79,15 @@ class Series:
 
 @dataclass(frozen=True)
 class Panel:
-    """One plot: title, whose numbers ("run", "paper" or ""), SVG, and the same in words."""
+    """One plot: title, whose numbers ("run", "open", "paper" or ""), SVG, and the same in words;
+    ``key`` is HTML between title and plot, for a legend of its own.
+    """
 
     title: str
     origin: str
     svg: str
     alt: str
+    key: str = ""
 
 
 def draw(name: str, paint: Callable[[Axes], None], size: tuple[float, float] = SIZE) -> str:
@@ -159,8 +162,8 @@ def lines(
             behind = own.colour == "muted"
             look = {
                 "color": COLOUR[own.colour], "lw": 0.9 if behind else 1.6, "marker": own.marker,
-                "ms": 4.5, "ls": "--" if own.dashed else "-", "alpha": 0.5 if behind else 1,
-                "mfc": "none" if own.dashed else None, "markevery": max(1, len(own.x) // 8),
+                "ms": 4.5, "ls": own.stroke, "alpha": 0.5 if behind else 1,
+                "mfc": None if own.stroke == "-" else "none", "markevery": max(1, len(own.x) // 8),
             }  # fmt: skip
             axes.plot(x, own.y, **look)
             if own.low is not None and own.high is not None:
@@ -178,21 +181,38 @@ def lines(
     return Panel(title, origin, draw(name, paint), describe(series, x_label, y_label, ticks))
 
 
-def dots(name: str, title: str, rows: list[str], own: Series, x_label: str) -> Panel:
-    """A mark with its interval for each of ``rows``, which have no order: ``own.x`` counts them."""
+def dots(
+    name: str, title: str, origin: str, rows: list[str], series: list[Series], x_label: str,
+    ends: tuple[float, float] | None = None,
+) -> Panel:  # fmt: skip
+    """Marks, with their intervals where they have some, beside ``rows``, which have no order.
+
+    Args:
+        name: see :func:`draw`.
+        title, origin: see :class:`Panel`.
+        rows: words at the left, from the top.
+        series: ``x`` counts the rows, ``y`` is drawn along the axis; a row may come several times.
+        x_label: with its unit.
+        ends: of the axis, where they are known.
+    """
 
     def paint(axes: Axes) -> None:
-        colour = COLOUR[own.colour]
-        axes.hlines(own.x, own.low, own.high, color=colour, lw=1.2, alpha=0.6)
-        axes.plot(own.y, own.x, color=colour, marker=own.marker, ls="", ms=4.5)
-        axes.set(xlabel=x_label, ylim=(len(rows) - 0.5, -0.5))
+        for own in series:
+            colour = COLOUR[own.colour]
+            if own.low is not None and own.high is not None:
+                axes.hlines(own.x, own.low, own.high, color=colour, lw=1.2, alpha=0.6)
+            axes.plot(own.y, own.x, color=colour, marker=own.marker, ls="", ms=4.5)
+        axes.set(xlabel=x_label, ylim=(len(rows) - 0.5, -0.5), xlim=ends)
         axes.set_yticks(range(len(rows)), rows)
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.grid(axis="x")
 
-    told = "; ".join(f"{rows[int(place)]} {value:.4g}" for place, value in zip(own.x, own.y))
+    told = []
+    for own in series:
+        marks = "; ".join(f"{rows[int(place)]} {value:.4g}" for place, value in zip(own.x, own.y))
+        told.append(f"{own.label}: {marks}" if len(series) > 1 else marks)
     size = (SIZE[0], 0.24 * len(rows) + 0.8)
-    return Panel(title, "", draw(name, paint, size), f"{x_label}. {told}.")
+    return Panel(title, origin, draw(name, paint, size), f"{x_label}. {'. '.join(told)}.")
 
 
 def describe(

@@ -1,4 +1,4 @@
-"""The tables of the report: the headline, and the paper's 16 beside the rerun."""
+"""The paper's 16 tables in the report: reported, rerun and the committed open run side by side."""
 
 from __future__ import annotations
 
@@ -9,15 +9,28 @@ from typing import Any
 
 import pandas as pd
 
+from bench.layout import BEST, SECOND
 from bench.report.html import details, interval, number, row, table, td, text, th
 from bench.report.inputs import Run
-from bench.status import METHODS, METRICS, NOT_RUN, Mean, mean_of
+from bench.status import NOT_RUN
 from bench.tables_latex import METRIC_NAMES
 
 Json = dict[str, Any]
 
 AITI = "aiti"
 SHORT = 8  # rows; longer tables come folded
+# Whose number: heading, column of the comparison, class of the cells.
+SIDES = (
+    ("paper", "reported", "paper"),
+    ("rerun", "rerun", "own"),
+    ("open run", "open_run", "open"),
+)
+MARKS = (
+    "<strong>Bold</strong>: the best of a column, <u>underlined</u>: the second best, where the "
+    "paper underlines; Δ: the difference that the paper prints there (to the best of the others, "
+    "or to the row with everything on). Each among the numbers of one side, the paper's, this "
+    "rerun's or the committed open run's; trainings that are too short to rank have neither."
+)
 
 
 def metric_name(metric: str) -> str:
@@ -46,62 +59,6 @@ def in_order(run: Run, names: Iterable[str]) -> list[str]:
     """Names of sets in the order of the paper's first table, others behind."""
     first = [split_sets(dataset)[0] for dataset in dict.fromkeys(run.tables["01"]["dataset"])]
     return sorted(names, key=lambda name: (first.index(name) if name in first else 99, name))
-
-
-def headline(run: Run) -> str:
-    """Mean pose, sampling and refinement of the base on each set, with intervals."""
-    sets = run.summary.get("base", {})
-    roles = {name: role for role, name in run.job["names"].items()}
-    groups = [(name, sets[name], "") for name in in_order(run, sets)]
-    beside = (run.reference or {}).get("base", {})
-    groups += [(name, beside[name], "committed open run") for name in in_order(run, beside)]
-    rows = []
-    for name, entry, origin in groups:
-        own = None
-        if run.images is not None and not origin:
-            own = run.images[run.images["role"] == roles.get(name)]
-        methods = [method for method in METHODS if method in entry]
-        for place, method in enumerate(methods):
-            cells = []
-            if place == 0:
-                label = text(name) + (f"<small>{origin}</small>" if origin else "")
-                cells.append(th(label, "rowgroup", down=len(methods), kind="stick"))
-            cells.append(th(METHODS[method], "row"))
-            count = text(entry[method]["n"])
-            for metric in METRICS:
-                found = Mean()
-                if own is not None:
-                    found = mean_of(own[own["setting"] == method], metric)
-                ends = interval(found.low, found.high)
-                if found.n:
-                    count = f"{found.n}" + f" × {found.seeds} seeds" * (found.seeds > 1)
-                cells.append(td(number(float(entry[method][metric])) + ends, "number"))
-            cells.append(td(count, "number"))
-            kind = ' class="first"' if place == 0 else ""
-            rows.append(f"<tr{kind}>{''.join(cells)}</tr>")
-    head = row(
-        th("Set"), th("Method"), *(th(f"{metric_name(m)} (mm)", kind="number") for m in METRICS),
-        th("Images", kind="number"),
-    )  # fmt: skip
-    return table([head], rows, "Errors of the base model on each set", ' class="headline"')
-
-
-def tokenizers(run: Run) -> str:
-    """Reconstruction by every tokenizer; empty where none was evaluated."""
-    rows = []
-    for name, sets in run.summary.get("tokenizers", {}).items():
-        for place, (dataset, entry) in enumerate(sets.items()):
-            first = [th(text(name), "rowgroup", down=len(sets), kind="stick")] if not place else []
-            errors = [td(number(float(entry[metric])), "number") for metric in METRICS]
-            count = f"{entry['n']}"
-            if (seeds := entry.get("seeds", 1)) > 1:
-                count += f" × {seeds} seeds"
-            rows.append(row(*first, td(text(dataset)), *errors, td(text(count), "number")))
-    head = row(
-        th("Tokenizer"), th("Set"), *(th(f"{metric_name(m)} (mm)", kind="number") for m in METRICS),
-        th("Poses", kind="number"),
-    )  # fmt: skip
-    return table([head], rows, "Reconstruction errors of the tokenizers") if rows else ""
 
 
 def paper_table(digits: str, entry: Json, compared: pd.DataFrame) -> str:
@@ -134,6 +91,10 @@ def _said(compared: pd.DataFrame, done: int) -> str:
         told.append("The status of each row stands in its last column.")
     if len(times) and done:
         told.append(f"Times: <b>{text(_statuses(times))}</b>.")
+    if "open_n" in compared:
+        rows = errors[errors["open_n"] > 0]["row"].nunique()
+        some = f"has {rows} of the {errors['row'].nunique()} rows" if rows else "has no row yet"
+        told.append(f"The committed open run {some}.")
     return " ".join(told)
 
 
@@ -155,8 +116,7 @@ def _beside(digits: str, compared: pd.DataFrame, checks: list[str]) -> str:
     sets = list(dict.fromkeys(compared["dataset"]))
     columns = list(dict.fromkeys(zip(compared["dataset"], compared["metric"])))
     columns = sorted(columns, key=lambda column: sets.index(column[0]))
-    has_reference = "open_run" in compared and compared["open_run"].notna().any()
-    sides = ["paper", "rerun", *(["open run"] if has_reference else [])]
+    sides = [side for side in SIDES if side[1] in compared]
     with_status = rerun_rows(compared)[0] > 0 and not _uniform(errors)
     # Three lines of headings: set, metric, whose number.
     top = [th(text(key.replace("_", " ")), down=3, kind=kinds[key]) for key in keys]
@@ -167,7 +127,7 @@ def _beside(digits: str, compared: pd.DataFrame, checks: list[str]) -> str:
         th(text(metric_name(m)) + ("" if m == AITI else " (mm)"), "colgroup", len(sides))
         for _, m in columns
     ]
-    bottom = [th(side, kind=f"number {_side(side)}") for _ in columns for side in sides]
+    bottom = [th(side, kind=f"number {kind}") for _ in columns for side, _, kind in sides]
     rows = []
     for name, lines in compared.groupby("row", sort=False):
         cells = [
@@ -176,7 +136,7 @@ def _beside(digits: str, compared: pd.DataFrame, checks: list[str]) -> str:
         ]
         own = {(line["dataset"], line["metric"]): line for line in lines.to_dict("records")}
         for column in columns:
-            cells += _pair(own.get(column), sides)
+            cells += [_cell(own.get(column), name, kind) for _, name, kind in sides]
         if with_status:
             cells.append(td(text(_statuses(lines[lines["metric"] != AITI])), "status"))
         rows.append(row(*cells))
@@ -190,23 +150,26 @@ def _key(value: str, check: bool) -> str:
     return {"1": "✓", "0": "✗"}.get(value, text(value)) if check else text(value)
 
 
-def _side(side: str) -> str:
-    return {"paper": "paper", "rerun": "own"}.get(side, "open")
-
-
 def _set_name(dataset: str, compared: pd.DataFrame) -> str:
     own, paper = split_sets(dataset)
-    lines = compared[(compared["dataset"] == dataset) & (compared["n"] > 0)]
-    counts = "" if (lines["metric"] == AITI).any() or lines.empty else _counts(lines)
+    lines = compared[compared["dataset"] == dataset]
+    told = ""
+    if not (lines["metric"] == AITI).any():
+        counts = [_counts("rerun", lines, "n", "seeds"),
+                  _counts("open run", lines, "open_n", "open_seeds")]  # fmt: skip
+        told = "".join(f" <small>{count}</small>" for count in counts if count)
     beside = "" if own == paper else f" <span>beside {text(paper)}</span>"
-    return f"{text(own)}{counts}{beside}"
+    return f"{text(own)}{told}{beside}"
 
 
-def _counts(lines: pd.DataFrame) -> str:
-    told = f"n = {_range(lines['n'])}"
-    if "seeds" in lines and lines["seeds"].max() > 1:
-        told += f", {_range(lines['seeds'])} seeds"
-    return f" <small>{told}</small>"
+def _counts(whose: str, lines: pd.DataFrame, n: str, seeds: str) -> str:
+    """How many images or poses, and of how many trainings; empty where nothing was measured."""
+    if n not in lines or (lines := lines[lines[n] > 0]).empty:
+        return ""
+    told = f"{whose} n = {_range(lines[n])}"
+    if seeds in lines and lines[seeds].max() > 1:
+        told += f", {_range(lines[seeds])} seeds"
+    return told
 
 
 def _range(counts: pd.Series) -> str:
@@ -214,15 +177,19 @@ def _range(counts: pd.Series) -> str:
     return f"{low}" if low == high else f"{low} to {high}"
 
 
-def _pair(line: Json | None, sides: list[str]) -> list[str]:
+def _cell(line: Json | None, side: str, kind: str) -> str:
+    """One number, with its mark, its difference and, of the rerun, its interval."""
     if line is None:
-        return [td("", _side(side)) for side in sides]
+        return td("", kind)
     digits = 3 if line["metric"] == AITI else 1
-    rerun = number(line["rerun"], digits)
-    if line["n"] > 0 and math.isnan(line["rerun"]):
-        rerun = "diverged"
-    rerun += interval(line.get("low", math.nan), line.get("high", math.nan), digits)
-    cells = [td(number(line["reported"], digits), "number paper"), td(rerun, "number own")]
-    if len(sides) > 2:
-        cells.append(td(number(line["open_run"], digits), "number open"))
-    return cells
+    value = number(line[side], digits)
+    if side != "reported" and math.isnan(line[side]):
+        count = line["n" if side == "rerun" else "open_n"]
+        value = "diverged" if count > 0 else value
+    mark = line.get(f"{side}_mark", "")
+    value = {BEST: f"<strong>{value}</strong>", SECOND: f"<u>{value}</u>"}.get(mark, value)
+    if not math.isnan(delta := line.get(f"{side}_delta", math.nan)):
+        value += f' <small class="delta">Δ {delta:+.1f}</small>'
+    if side == "rerun":
+        value += interval(line.get("low", math.nan), line.get("high", math.nan), digits)
+    return td(value, f"number {kind}")

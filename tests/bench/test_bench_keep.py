@@ -259,6 +259,39 @@ def test_the_command_sets_the_kept_verdicts_beside_its_own(variants, tmp_path, m
     assert "open_tau" in pd.read_csv(results / "claims" / "ranking.csv")
 
 
+def test_losses_and_use_of_the_codes_are_kept_where_they_were_written(variants, tmp_path):
+    """Of the first seed; pieces from before they were written add up with those that have them."""
+    results = tmp_path / "results"
+    old, new = planned("mask-0.3"), planned("t48", "mask-0.5")
+    values = {"transformer/mask-0.3": 90}
+    keep(old, variants, *measure(old, variants, tmp_path / "1", results, values))
+    values = {"tokenizer/t48": 9, "transformer/mask-0.5": 91}
+    folders = measure(new, variants, tmp_path / "2", results, values)
+    history = [{"step": 19, "loss": 2.5, "mask": 6.25}, {"step": 39, "loss": 1.5, "mask": 6.0}]
+    for model in values:
+        for folder, rows in ((model, history), (f"{model}/seed-1", history[:1])):
+            path = folders[0] / "models" / folder / "history.json"
+            path.parent.mkdir(parents=True)
+            path.write_text(json.dumps(rows))
+    used = {"mocap": [{"codes": 2048, "tokens": 96, "used": 0.5, "perplexity": 400.25}]}
+    codebook = Path("evaluate-tokenizer", "t48", "codebook.json")
+    (folders[0] / codebook).write_text(json.dumps(used))
+    keep(new, variants, *folders)
+    measured = results / "open" / "measured"
+    for stored in ("evaluate-tokenizer/t48", "evaluate/mask-0.5"):
+        assert json.loads((measured / stored / "history.json").read_text()) == history
+    assert json.loads((measured / codebook).read_text()) == used
+    assert {path.name for path in (measured / "evaluate" / "mask-0.3").iterdir()} == {
+        "per_image.parquet"
+    }
+    # They stay when another piece joins.
+    third = planned("mask-0.7")
+    keep(third, variants, *measure(third, variants, tmp_path / "3", results,
+                                   {"transformer/mask-0.7": 92}))  # fmt: skip
+    assert (measured / "evaluate" / "mask-0.5" / "history.json").exists()
+    assert (measured / codebook).exists()
+
+
 def test_only_a_finished_open_run_with_the_papers_settings_is_kept(variants, tmp_path):
     results, params = tmp_path / "results", planned("ablation")
     values = {"transformer/ablation": 90}

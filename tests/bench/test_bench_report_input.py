@@ -7,7 +7,15 @@ import pandas as pd
 import pytest
 
 from genhmr.types import UserError
-from tests.bench.made_up_report import JOB, Page, make_run, report, write_json
+from tests.bench.made_up_report import (
+    JOB,
+    Page,
+    keep_run,
+    make_run,
+    report,
+    write_json,
+    write_numbers,
+)
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +44,7 @@ def test_columns_and_runs_that_may_be_there_are_shown(copy, run, tmp_path):
     results, build = copy
     path = results / "compare" / "table02.csv"
     pd.read_csv(path).assign(low=240.5, high=260.5, seeds=3).to_csv(path, index=False)
+    write_numbers(results)
     html = report((results, build), tmp_path / "report", reference=run[0])
     assert "[240.5, 260.5]" in html
     assert "n = 12, 3 seeds" in html
@@ -58,6 +67,7 @@ def test_what_a_run_does_not_have_is_absent(copy, tmp_path):
 
 BROKEN = [
     ("results/summary.json", "tables"),
+    ("results/numbers.csv", "tables"),
     ("results/compare/table07.csv", "tables"),
     ("results/claims/claims.csv", "claims"),
     ("results/claims/ranking.csv", "claims"),
@@ -88,6 +98,7 @@ def test_a_missing_file_is_one_sentence_and_leaves_the_page(copy, tmp_path, name
         ("results/figures/figure05.png", "figures"),
         ("results/scores/mine/summary.csv", "score"),
         ("build/models/tokenizer/t48/history.json", "train-tokenizer t48"),
+        ("build/evaluate-tokenizer/t48<i>/codebook.json", "evaluate-tokenizer t48<i>"),
         ("build/models/transformer/base/seed-1/history.json", "train-transformer base"),
     ],
 )
@@ -101,6 +112,21 @@ def test_a_damaged_file_is_one_sentence(copy, tmp_path, name, stage, content):
     assert f"`python -m bench {stage}`" in said
     assert "\n" not in said
     assert not (tmp_path / "report").exists()
+
+
+def test_marks_of_another_run_are_not_shown(copy, tmp_path):
+    path = copy[0] / "compare" / "table03.csv"
+    path.write_text(path.read_text().replace("250.0", "255.0"))
+    with pytest.raises(UserError, match=r"numbers.csv is of another run than compare/table03.csv"):
+        report(copy, tmp_path / "report")
+
+
+@pytest.mark.parametrize("name", ["numbers.csv", "summary.json"])
+def test_a_damaged_committed_run_comes_back_from_git(copy, tmp_path, name):
+    keep_run(copy[0], tmp_path / "open")
+    (tmp_path / "open" / name).write_text("a,b\n1,2\n")
+    with pytest.raises(UserError, match=f"open/{name} is damaged .*: restore it from git"):
+        report(copy, tmp_path / "report", reference=tmp_path / "open")
 
 
 def test_numbers_of_two_runs_are_not_mixed(copy, tmp_path):
