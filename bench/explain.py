@@ -146,7 +146,7 @@ def _rerun(
         return f"  rerun     none: {measured}"
     seeds = frame["seed"].nunique() if "seed" in frame else 1
     return (
-        f"  rerun     {measured.values.mean():.2f} mm on {job['names'][role]}, "
+        f"  rerun     {measured.values.to_numpy().mean():.2f} mm on {job['names'][role]}, "
         f"n = {len(measured.values)} in {measured.sequences.nunique()} sequences"
         + (f", {seeds} seeds" if seeds > 1 else "")
         + f" ({path}, sha256 {short_sha256(path)})"

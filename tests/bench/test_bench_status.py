@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bench.ledger import read_ledger, read_reported
 from bench.params import read_yaml
 from bench.plan import build_jobs
 from bench.status import Mean, judge, mean_of, seed_spreads, trained_alike
-from bench.tidy import Rerun, build_table, read_reported
+from bench.tidy import Rerun, build_table
 from tests.bench.made_up_metrics import ROOT, image_rows
 
 
@@ -103,6 +104,8 @@ def test_a_licensed_run_of_profile_paper_can_be_judged(variants):
     several = {name: job["seeds"] for name, job in jobs.items() if len(job.get("seeds", ())) > 1}
     assert several == {"transformer/base.json": [0, 1, 2], "tokenizer/c2048x256.json": [0, 1, 2]}
 
+    reported = ROOT / "bench" / "reported"
+
     def statuses(seeds):
         rows = image_rows(variants)
         # Of one cell the paper's number, some millimetres from seed to seed.
@@ -110,8 +113,8 @@ def test_a_licensed_run_of_profile_paper_can_be_judged(variants):
         rows.loc[own, "mpjpe"] = 68.1
         frames = [rows.assign(seed=seed, mpjpe=rows["mpjpe"] + seed - 1) for seed in range(seeds)]
         tidy, _ = build_table(
-            "02", variants["tables"]["02"], variants["datasets"], jobs["tables.json"],
-            read_reported(ROOT / "bench" / "reported" / "table02.csv"),
+            "02", read_ledger(reported)["02"], variants["tables"]["02"], variants["datasets"],
+            jobs["tables.json"], read_reported(reported / "table02.csv"),
             Rerun(images={"base": pd.concat(frames)}),
         )  # fmt: skip
         return tidy[tidy["metric"] != "aiti"].set_index(["row", "role", "metric"])["status"]
