@@ -18,6 +18,7 @@ import cv2
 import pytest
 import torch
 
+from bench.speed.aiti import aiti_lines
 from bench.speed.rows import MARKER, Row, record_seconds, row_of, table
 from bench.speed.timers import Timer, device_name, medians_in_turn, timer_for
 
@@ -105,15 +106,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     config = terminalreporter.config
     session = getattr(config, "_benchmarksession", None)
     infos: list[dict[str, Any]] = [b.extra_info for b in getattr(session, "benchmarks", [])]
-    for timed in (info for info in infos if "seconds" in info):
-        terminalreporter.section(f"AITI on {timed['device']}")
-        for stage, seconds in timed["seconds"].items():
-            bound, aim = timed["bounds"].get(stage), timed["aims"].get(stage)
-            terminalreporter.write_line(
-                f"{stage:44s} {1e3 * seconds:8.2f} ms   bound "
-                + (f"{1e3 * bound:6.2f} ms" if bound else "unknown  ")
-                + (f"   aim on an H100 {1e3 * aim:4.1f} ms" if aim else "")
-            )
+    for info in infos:
+        if "stages" in info:
+            terminalreporter.section(f"AITI on {info['device']}")
+            terminalreporter.write_line("\n".join(aiti_lines(info)))
     ran, left_out = [i for i in infos if "ratio" in i], config.stash[LEFT_OUT]
     if not ran and not left_out:
         return
