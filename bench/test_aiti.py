@@ -1,22 +1,26 @@
-"""AITI, stage by stage, on the device that is there: image side, sampling, refinement, batch 1.
+"""AITI, stage by stage, on the device that is asked for: image side, sampling, refinement, batch 1.
 
-On a CUDA device the paper's sizes run (ViT-H/16 at 256x192, 96 tokens, 2048 codes, bfloat16); on a
-CPU those of the profile `open`. Weights are random: times do not depend on them. A stage's
-``ratio`` is the aim over its time; beside it stands the bound from bytes and operations, what the
-device would take if it did nothing but read the weights once per pass and multiply.
+With ``--device cuda`` the paper's sizes run (ViT-H/16 at 256x192, 96 tokens, 2048 codes, products
+in bfloat16, refinement in float32), call by call and as CUDA graphs; on a CPU those of the profile
+`open`. Weights are random: times do not depend on them. A time is the median wall time of a call,
+warmed up, the device idle before and after, as everywhere in the suite. Beside it stands the bound
+of `bench/speed/bounds.py`.
 
-To keep a run: ``pytest bench/test_aiti.py --benchmark-only
---benchmark-json results/benchmarks/<device>.json``.
+How to keep a run: `results/benchmarks/README.md`.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from torch import nn
 
+from bench.speed.aiti import Stage, measure, products_in_bfloat16, total
+from bench.speed.bounds import weight_bytes
+from bench.speed.graphs import try_capture
+from bench.speed.timers import device_name
 from genhmr.body import SMPLJoints, body25, load_bodies
 from genhmr.image.vit import ViTBackbone, ViTConfig
 from genhmr.inference.predict import sample_pose
@@ -27,10 +31,7 @@ from genhmr.train.model_files import build_genhmr
 
 BODIES = Path(__file__).resolve().parents[1] / "datasets" / "open" / "body"
 SAMPLING, STEPS = 5, 10
-AIMS = {"sampling, T=5": 6e-3, "sampling, T=5, and 10 refinement steps": 16e-3}  # on an H100
-# Bytes a second of the memory and bfloat16 operations a second, dense, from the data sheets.
-DEVICES = {"H200": (4.8e12, 989e12), "H100": (3.35e12, 989e12), "A100": (2.0e12, 312e12),
-           "A5000": (0.768e12, 111e12)}  # fmt: skip
+AIMS = (6e-3, 10e-3)  # of sampling and of refinement, on an H100
 PAPER = {
     "backbone": ViTConfig((256, 192), 16, 1280, 32, 16, stem="patch", patch_padding=2),
     "tokenizer": (96, 2048, 256, 512),
@@ -45,28 +46,10 @@ OPEN = {
 }  # fmt: skip
 
 
-def bound(module: nn.Module, positions: int, passes: int, device: str) -> float | None:
-    """Seconds that reading the weights and multiplying them takes at least; None if unknown.
-
-    Args:
-        module: what runs.
-        positions: tokens that go through it; every weight is used once for each.
-        passes: how often.
-        device: name of the GPU.
-    """
-    speeds = next((speeds for name, speeds in DEVICES.items() if name in device), None)
-    if speeds is None:
-        return None
-    weights = sum(parameter.numel() for parameter in module.parameters())
-    return passes * max(2 * weights / speeds[0], 2 * weights * positions / speeds[1])
-
-
 @pytest.fixture(scope="module")
-def scene():
-    """The model, one image, and the name of the device."""
-    cuda = torch.cuda.is_available()
-    numbers = PAPER if cuda else OPEN
-    device = "cuda" if cuda else "cpu"
+def scene(device):
+    """The model, one image, and the body."""
+    numbers = PAPER if device.type == "cuda" else OPEN
     torch.manual_seed(0)
     backbone = ViTBackbone.from_config(numbers["backbone"])
     tokenizer = PoseTokenizer(*numbers["tokenizer"])
@@ -74,16 +57,19 @@ def scene():
     side = numbers["backbone"].image_size[0]
     images = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(1))
     joints = SMPLJoints(load_bodies(BODIES).neutral, body25()).to(device)
-    name = torch.cuda.get_device_name() if cuda else "CPU"
-    return model.to(device).eval().requires_grad_(False), images.to(device), joints, device, name
+    model = model.to(device).eval().requires_grad_(False)
+    if device.type == "cuda":
+        products_in_bfloat16(model.backbone, model.pyramid, model.heads, model.transformer)
+    return model, images.to(device), joints
 
 
-def test_aiti(benchmark, scene):
-    model, images, joints, device, name = scene
-    cuda = device == "cuda"
+def stages_of(model, images, joints, device: torch.device) -> list[Stage]:
+    """The three stages of one image."""
+    bfloat16 = device.type == "cuda"
 
     def fast() -> torch.autocast:
-        return torch.autocast(device, torch.bfloat16, enabled=cuda)
+        # Nothing is kept between calls: a captured call must not read what another one made.
+        return torch.autocast(device.type, torch.bfloat16, enabled=bfloat16, cache_enabled=False)
 
     @torch.no_grad()
     def encode():
@@ -106,25 +92,37 @@ def test_aiti(benchmark, scene):
             start.cam.float(), points, steps=STEPS,
         )  # fmt: skip
 
-    def sample_and_refine():
-        sample()
-        refine()
+    network, tokens = model.transformer, model.tokenizer
+    encoder = weight_bytes(model.backbone, model.pyramid, model.heads)
+    layers = weight_bytes(network.layers, network.norm, network.code_head)
+    decoder = weight_bytes(
+        tokens.from_code, tokens.contract, tokens.decoder, tokens.leave, tokens.skip_out
+    )
+    body = weight_bytes(joints)
+    there_and_back = 2 * STEPS  # a step reads the weights forward and backward
+    return [
+        Stage("image side", encode, ((encoder, 1),), lambda features: features.grid),
+        Stage(f"sampling, T={SAMPLING}", sample, ((layers, SAMPLING), (decoder, 1)),
+              lambda sampled: sampled.pose, AIMS[0]),
+        Stage(f"{STEPS} refinement steps", refine,
+              ((decoder, there_and_back + 1), (body, there_and_back)),
+              lambda refined: refined.pose, AIMS[1]),
+    ]  # fmt: skip
 
+
+def test_aiti(benchmark, scene, device, timer):
+    stages = stages_of(*scene, device)
+    cuda = device.type == "cuda"
     rounds = 30 if cuda else 5
-    stages = {
-        "image side": encode,
-        "sampling, T=5": sample,
-        "sampling, T=5, and 10 refinement steps": sample_and_refine,
-    }
-    seconds = {
-        stage: float(torch.tensor(time_callable(run, rounds, 3, device)).median())
-        for stage, run in stages.items()
-    }
-    grid = features.grid.shape[-2] * features.grid.shape[-1]
-    bounds = {
-        "image side": bound(model.backbone, grid, 1, name),
-        "sampling, T=5": bound(model.transformer, model.transformer.num_tokens, SAMPLING, name),
-    }
-    benchmark.pedantic(sample, rounds=3)
-    benchmark.extra_info.update(device=name, seconds=seconds, bounds=bounds, aims=AIMS)
-    assert all(value > 0 for value in seconds.values())
+    name = device_name(device)
+    measured = measure(
+        stages,
+        lambda call: float(np.median(time_callable(call, rounds, 3, device))),
+        name,
+        try_capture if cuda else None,
+    )
+    both = list(measured)[1:]
+    measured[" and ".join(both)] = total({key: measured[key] for key in both})
+    benchmark.pedantic(timer.finished(stages[1].run), rounds=3)
+    benchmark.extra_info.update(device=name, stages=measured)
+    assert all(stage["seconds"] > 0 and stage["flops"] > 0 for stage in measured.values())

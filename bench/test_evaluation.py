@@ -13,13 +13,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from bench.speed.rows import row
 from bench.test_metrics import batched_svd
 from genhmr.body import SMPLJoints, axis_angle_to_matrix, body25, export_smpl_pickle, load_bodies
 from genhmr.inference.refinement import refine_pose
 from genhmr.metrics import Evaluator, protocol_for
 from genhmr.tokenizer.model import PoseTokenizer
-
-smplx = pytest.importorskip("smplx")
 
 BODIES = Path(__file__).resolve().parents[1] / "datasets" / "open" / "body"
 FRAMES = 64
@@ -31,10 +30,13 @@ def bodies():
 
 
 @pytest.fixture(scope="module")
-def peer_body(bodies, tmp_path_factory):
+def peer_body(bodies, device, tmp_path_factory):
+    import smplx
+
     path = tmp_path_factory.mktemp("smpl") / "SMPL_NEUTRAL.pkl"
     export_smpl_pickle(bodies.neutral, path)
-    return smplx.create(str(path), model_type="smpl", batch_size=FRAMES, create_transl=False)
+    body = smplx.create(str(path), model_type="smpl", batch_size=FRAMES, create_transl=False)
+    return body.to(device)
 
 
 def _posed(layer, pose, betas):
@@ -43,14 +45,16 @@ def _posed(layer, pose, betas):
     ).vertices
 
 
-def test_whole_evaluation_beside_smplx_and_the_usual_formulas(beside, bodies, peer_body):
+@row(f"evaluation of {FRAMES} frames", "smplx + the usual formulas", 3.0, needs="smplx")
+def test_whole_evaluation_beside_smplx_and_the_usual_formulas(beside, bodies, peer_body, device):
     generator = torch.Generator().manual_seed(0)
     truth = 0.3 * torch.randn(FRAMES, 24, 3, generator=generator)
     pred = axis_angle_to_matrix(truth + 0.1 * torch.randn(truth.shape, generator=generator))
-    truth = axis_angle_to_matrix(truth)
-    betas = torch.randn(2, FRAMES, 10, generator=generator)
-    evaluator = Evaluator(protocol_for("3dpw", "fastmetro"), bodies)  # neutral, as the peer is
-    regressor = torch.from_numpy(bodies.regressor_h36m).float()
+    pred, truth = pred.to(device), axis_angle_to_matrix(truth).to(device)
+    betas = torch.randn(2, FRAMES, 10, generator=generator).to(device)
+    protocol = protocol_for("3dpw", "fastmetro")  # neutral, as the peer is
+    evaluator = Evaluator(protocol, bodies, device)
+    regressor = torch.from_numpy(bodies.regressor_h36m).float().to(device)
     chosen = [6, 5, 4, 1, 2, 3, 16, 15, 14, 11, 12, 13, 8, 10]
 
     def ours() -> dict:
@@ -72,19 +76,25 @@ def test_whole_evaluation_beside_smplx_and_the_usual_formulas(beside, bodies, pe
     expected = usual()
     for name, values in ours().items():
         torch.testing.assert_close(
-            torch.from_numpy(values).float(), expected[name], rtol=1e-4, atol=2e-2
+            torch.from_numpy(values).float(), expected[name].cpu(), rtol=1e-4, atol=2e-2
         )
-    beside(f"evaluation of {FRAMES} frames", "smplx + the usual formulas", ours, usual, 3.0)
+    beside(ours, usual)
 
 
-@pytest.mark.parametrize(("width", "goal"), [(512, 1.25), (128, 2.5)])
-def test_refinement_step_beside_the_full_mesh(beside, bodies, peer_body, width, goal):
+def _step_row(width: int, goal: float):
+    name = f"refinement step, batch {FRAMES}, decoder width {width}"
+    marks = row(name, "full mesh through smplx", goal, needs="smplx")
+    return pytest.param(width, marks=marks, id=f"{width}-{goal}")
+
+
+@pytest.mark.parametrize("width", [_step_row(512, 1.25), _step_row(128, 2.5)])
+def test_refinement_step_beside_the_full_mesh(beside, bodies, peer_body, device, width):
     torch.manual_seed(0)
-    tokenizer = PoseTokenizer(48, 512, 64, width).eval().requires_grad_(False)
+    tokenizer = PoseTokenizer(48, 512, 64, width).eval().requires_grad_(False).to(device)
     joint_set = body25()
-    fast = SMPLJoints(bodies.neutral, joint_set)
-    from_vertices = torch.from_numpy(joint_set.from_vertices).float()
-    from_joints = torch.from_numpy(joint_set.from_joints).float()
+    fast = SMPLJoints(bodies.neutral, joint_set).to(device)
+    from_vertices = torch.from_numpy(joint_set.from_vertices).float().to(device)
+    from_joints = torch.from_numpy(joint_set.from_joints).float().to(device)
 
     def full(pose, betas):
         out = peer_body(
@@ -99,6 +109,7 @@ def test_refinement_step_beside_the_full_mesh(beside, bodies, peer_body, width, 
     points = torch.cat(
         [0.3 * torch.randn(FRAMES, 25, 2, generator=generator), torch.ones(FRAMES, 25, 1)], -1
     )
+    latents, betas, cam, points = (x.to(device) for x in (latents, betas, cam, points))
 
     def step(joints):
         return refine_pose(tokenizer.decode, joints, latents, betas, cam, points, steps=1)
@@ -107,5 +118,4 @@ def test_refinement_step_beside_the_full_mesh(beside, bodies, peer_body, width, 
     # part, so what they descend from is compared, and the poses loosely.
     torch.testing.assert_close(step(fast).loss, step(full).loss, rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(step(fast).pose, step(full).pose, rtol=1e-2, atol=2e-3)
-    beside(f"refinement step, batch {FRAMES}, decoder width {width}",
-           "full mesh through smplx", lambda: step(fast), lambda: step(full), goal)  # fmt: skip
+    beside(lambda: step(fast), lambda: step(full))

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 
+from bench.speed.rows import row
 from genhmr.data.augment import AugmentConfig, sample_augmentation
 from genhmr.data.crops import IMAGE_MEAN, IMAGE_STD, boxes, make_crops
 from genhmr.data.decoded import DecodedShard
@@ -100,9 +101,16 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+def _rows():
+    peer = "decode, warpAffine, normalise (4D-Humans)"
+    for name, case in CASES.items():
+        marks = row(name, peer, case[-1], cpu_only="decoding and warping")
+        yield pytest.param(name, marks=marks, id=name)
+
+
+@pytest.mark.parametrize("name", _rows())
 def test_loader(beside, tmp_path, name):
-    width, height, box, stored, size, decoded, goal = CASES[name]
+    width, height, box, stored, size, decoded, _ = CASES[name]
     count = 16 if width > 1000 else 64
     frames = _frames(tmp_path / "frames", count, width, height, box)
     write_image_shard(frames, tmp_path / "shard", stored, progress=False)
@@ -120,4 +128,4 @@ def test_loader(beside, tmp_path, name):
         examples = [plain_crop(frame, size, rng) for frame in frames]
         return {key: torch.stack([e[key] for e in examples]) for key in examples[0]}
 
-    beside(name, "decode, warpAffine, normalise (4D-Humans)", ours, peer, goal, ROUNDS)
+    beside(ours, peer, ROUNDS)

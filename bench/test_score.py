@@ -18,9 +18,13 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from bench.speed.rows import record_bytes, record_seconds, row
+
 ROOT = Path(__file__).resolve().parents[1]
 VIDEOS, FRAMES = 24, 1495  # 3DPW's test split has 24 videos and 35,515 person frames
 GOAL_SECONDS, GOAL_BYTES = 180.0, 1e9
+NAME = f"score, {VIDEOS * FRAMES:,} frames, every preset"
+ON_CPU = "a command of the CPU"
 # ru_maxrss of a process that was forked holds what its parent had; exec does not reset it.
 PROGRAM = """
 import resource, subprocess, sys
@@ -90,18 +94,15 @@ def command(tmp_path_factory):
     return run
 
 
-def test_seconds_of_a_whole_test_set(benchmark, command):
+@row(NAME, "goal of 3 minutes", 1.0, cpu_only=ON_CPU)
+def test_seconds_of_a_whole_test_set(benchmark, request, command):
     presets, seconds, _ = benchmark.pedantic(command, rounds=1, iterations=1)
-    benchmark.extra_info.update(
-        path=f"score, {VIDEOS * FRAMES:,} frames, {presets} presets, {seconds:.0f} s",
-        peer="3 minutes", ratio=GOAL_SECONDS / seconds, goal=1.0,
-    )  # fmt: skip
+    benchmark.extra_info.update(presets=presets)
+    record_seconds(benchmark, request, seconds, GOAL_SECONDS)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB on Linux")
-def test_memory_of_a_whole_test_set(benchmark, command):
+@row(f"{NAME}, peak memory", "goal of 1 GB", 1.0, cpu_only=ON_CPU, linux_only=True)
+def test_memory_of_a_whole_test_set(benchmark, request, command):
     presets, _, peak = benchmark.pedantic(command, rounds=1, iterations=1)
-    benchmark.extra_info.update(
-        path=f"score, {VIDEOS * FRAMES:,} frames, {presets} presets, {peak / 1e6:.0f} MB",
-        peer="1 GB", ratio=GOAL_BYTES / peak, goal=1.0,
-    )  # fmt: skip
+    benchmark.extra_info.update(presets=presets)
+    record_bytes(benchmark, request, peak, GOAL_BYTES)

@@ -1,7 +1,7 @@
 """The SMPL layer beside smplx: full mesh and joints only, forward and with gradients.
 
 Both get rotation matrices and run in one thread, in turn in one process; the ratio is that of the
-median CPU times. Joints only stands beside what one does with smplx: the full mesh, then the
+median times. Joints only stands beside what one does with smplx: the full mesh, then the
 Human3.6M regressor.
 """
 
@@ -13,6 +13,7 @@ from typing import Callable
 import pytest
 import torch
 
+from bench.speed.rows import row
 from genhmr.body import (
     SMPL,
     SMPLJoints,
@@ -23,7 +24,6 @@ from genhmr.body import (
     load_bodies,
 )
 
-smplx = pytest.importorskip("smplx")
 ROUNDS = 9
 BODIES = Path(__file__).resolve().parents[1] / "datasets" / "open" / "body"
 
@@ -41,6 +41,15 @@ CASES = {
 }
 
 
+def _rows():
+    for (what, batch, gradients), goal in CASES.items():
+        name = f"SMPL {what}, B={batch}, {'forward+backward' if gradients else 'forward'}"
+        peer = "smplx" if what == "full mesh" else "smplx + regressor"
+        marks = row(name, peer, goal, needs="smplx")
+        short = f"{what} B{batch}{' grad' * gradients}"
+        yield pytest.param(what, batch, gradients, marks=marks, id=short)
+
+
 @pytest.fixture(scope="module")
 def bodies():
     return load_bodies(BODIES)
@@ -53,22 +62,28 @@ def smplx_file(bodies, tmp_path_factory) -> str:
     return str(path)
 
 
-def _layers(what: str, batch: int, bodies, smplx_file: str) -> tuple[Callable, Callable]:
+def _layers(
+    what: str, batch: int, bodies, smplx_file: str, device: torch.device
+) -> tuple[Callable, Callable]:
     """Ours and the peer, each (pose, betas) -> points."""
+    import smplx
+
     peer = smplx.create(smplx_file, model_type="smpl", batch_size=batch, create_transl=False)
+    peer = peer.to(device)
 
     def smplx_mesh(pose, betas):
         return peer(global_orient=pose[:, :1], body_pose=pose[:, 1:], betas=betas, pose2rot=False)
 
     if what == "full mesh":
-        layer = SMPL(bodies.neutral)
+        layer = SMPL(bodies.neutral).to(device)
         return (lambda *x: layer(*x).vertices), (lambda *x: smplx_mesh(*x).vertices)
     if what == "17 H36M joints":
-        regressor = torch.from_numpy(bodies.regressor_h36m).float()
-        ours = SMPLJoints(bodies.neutral, h36m17(bodies.regressor_h36m))
+        regressor = torch.from_numpy(bodies.regressor_h36m).float().to(device)
+        ours = SMPLJoints(bodies.neutral, h36m17(bodies.regressor_h36m)).to(device)
         return ours, lambda *x: regressor @ smplx_mesh(*x).vertices
     order = [24, 12, 17, 19, 21, 16, 18, 20, 0, 2, 5, 8, 1, 4, 7, *range(25, 35)]
-    return SMPLJoints(bodies.neutral, body25()), lambda *x: smplx_mesh(*x).joints[:, order]
+    ours = SMPLJoints(bodies.neutral, body25()).to(device)
+    return ours, lambda *x: smplx_mesh(*x).joints[:, order]
 
 
 def _run(layer: Callable, pose: torch.Tensor, betas: torch.Tensor, gradients: bool) -> None:
@@ -80,13 +95,13 @@ def _run(layer: Callable, pose: torch.Tensor, betas: torch.Tensor, gradients: bo
     layer(pose, betas).abs().sum().backward()
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda c: f"{c[0]} B{c[1]}{' grad' * c[2]}")
-def test_smpl(beside, bodies, smplx_file, case):
-    what, batch, gradients = case
+@pytest.mark.parametrize(("what", "batch", "gradients"), _rows())
+def test_smpl(beside, bodies, smplx_file, device, what, batch, gradients):
     generator = torch.Generator().manual_seed(0)
     pose = axis_angle_to_matrix(0.5 * torch.randn(batch, 24, 3, generator=generator))
     betas = torch.randn(batch, 10, generator=generator)
-    ours, peer = _layers(what, batch, bodies, smplx_file)
+    pose, betas = pose.to(device), betas.to(device)
+    ours, peer = _layers(what, batch, bodies, smplx_file, device)
     assert (ours(pose, betas) - peer(pose, betas)).abs().max() < 1e-5  # the same work
 
     def run_ours():
@@ -98,6 +113,4 @@ def test_smpl(beside, bodies, smplx_file, case):
     # About 20 ms a round, so that the clock's grain does not matter.
     repeats = max(1, 16 // batch)
     fast = repeats * (1 if what == "full mesh" else 10)
-    name = f"SMPL {what}, B={batch}, {'forward+backward' if gradients else 'forward'}"
-    peer_name = "smplx" if what == "full mesh" else "smplx + regressor"
-    beside(name, peer_name, run_ours, run_peer, CASES[case], ROUNDS, (fast, repeats))
+    beside(run_ours, run_peer, ROUNDS, (fast, repeats))

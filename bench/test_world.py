@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.speed.rows import record_seconds, row
 from genhmr.body import load_bodies
 from genhmr.world.generate import generate
 
@@ -21,8 +22,15 @@ COUNTS = {"open-lab": {"train": 6000}, "open-photo": {"train": 4000}, "open-wild
           "open-web": {"train": 4000}, "open-synth": {"train": 4000}}  # fmt: skip
 
 
-@pytest.mark.parametrize("dataset", COUNTS)
-def test_images_a_second(benchmark, tmp_path, dataset):
+def _rows():
+    for dataset, counts in COUNTS.items():
+        name = f"{dataset}, {sum(counts.values()):,} images, 2 processes"
+        marks = row(name, "goal of 150 images/s", 1.0, cpu_only="rendered by numba")
+        yield pytest.param(dataset, marks=marks, id=dataset)
+
+
+@pytest.mark.parametrize("dataset", _rows())
+def test_images_a_second(benchmark, request, tmp_path, dataset):
     bodies = load_bodies(OPEN / "body")
     number = sum(COUNTS[dataset].values())
 
@@ -35,8 +43,4 @@ def test_images_a_second(benchmark, tmp_path, dataset):
     seconds = benchmark.pedantic(
         lambda: make(COUNTS[dataset], "timed"), rounds=1, iterations=1
     )
-    benchmark.extra_info.update(
-        path=f"{dataset}, {number / seconds:.0f} images/s, 2 processes",
-        peer="150 images/s", ratio=number / seconds / GOAL, goal=1.0,
-        ours_s=seconds, peer_s=number / GOAL,
-    )  # fmt: skip
+    record_seconds(benchmark, request, seconds, number / GOAL)
