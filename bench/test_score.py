@@ -101,7 +101,7 @@ def test_seconds_of_a_whole_test_set(benchmark, request, command):
     record_seconds(benchmark, request, seconds, GOAL_SECONDS)
 
 
-@row(f"{NAME}, peak memory", "goal of 1 GB", 1.0, cpu_only=ON_CPU, linux_only=True)
+@row(f"{NAME}, memory", "goal of 1 GB", 1.0, cpu_only=ON_CPU, linux_only=True)
 def test_memory_of_a_whole_test_set(benchmark, request, command):
     presets, _, peak = benchmark.pedantic(command, rounds=1, iterations=1)
     benchmark.extra_info.update(presets=presets)

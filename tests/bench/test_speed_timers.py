@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bench.speed import timers
-from bench.speed.memory import PAGE, peak_bytes
+from bench.speed.memory import PAGE, measure, peak_bytes
 from bench.speed.timers import CpuTimer, CudaTimer, medians_in_turn
 
 
@@ -108,3 +108,20 @@ def test_peak_memory_is_that_of_what_was_allocated_and_freed():
     case = f"{__name__}:allocate"
     assert peak_bytes(case, "100") == pytest.approx(100e6, abs=3e6)
     assert PAGE <= peak_bytes(case, "0") < 3e6
+
+
+def test_peak_memory_on_a_device_is_that_of_torchs_allocator(monkeypatch):
+    memory = {"now": 0, "peak": 0}
+
+    def take(amount, kept):
+        memory["peak"] = max(memory["peak"], memory["now"] + amount)
+        memory["now"] += kept
+
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: memory["now"])
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: memory["peak"])
+    monkeypatch.setattr(
+        torch.cuda, "reset_peak_memory_stats", lambda: memory.update(peak=memory["now"])
+    )
+    # The first call's peak is forgotten, and what it leaves behind does not count.
+    assert measure(lambda: take(500, kept=30), lambda: take(70, kept=0), "cuda") == 70
