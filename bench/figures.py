@@ -16,6 +16,7 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
+from tqdm import tqdm
 
 from bench.figures_headline import draw_headline
 from bench.figures_people import SAVE, draw_people
@@ -108,35 +109,28 @@ def draw_figures(job: dict[str, Any], evaluated: Path, results: Path) -> None:
     kept = {kind: {role: _entries(evaluated / f"{kind}-{role}.npz") for role in roles}
             for kind in ("gallery", "failures")}  # fmt: skip
     profile = f"profile {job['profile']}"
-    for role, entries in kept["gallery"].items():
-        name = job["names"][role]
-        title = f"{name}, {profile}: images spread evenly over the test set"
-        draw_people(entries, GALLERY, body, out / f"gallery-{name}.png", title)
     some = [entry for role in roles for entry in kept["gallery"][role][1:5:2]]
-    sets = ", ".join(job["names"][role] for role in roles)
-    draw_people(
-        some, ("image", "2D detections", 0, 1, 3, 5, 10, 20), body, out / "figure04.png",
-        f"2D pose-guided refinement step by step, as Figure 4 ({sets}; {profile})",
-    )  # fmt: skip
-    draw_people(
-        some, ("image", "mean pose", "lifted keypoints", 0, -1, "truth, side"), body,
-        out / "figure09.png",
-        f"beside the other methods of the suite, as Figure 9 ({sets}; {profile})",
-    )  # fmt: skip
-    hardest = roles[-1]
-    draw_people(
-        kept["gallery"][hardest], ("image", 0, "truth, side"), body, out / "figure10.png",
-        f"sampling alone, as Figure 10 ({job['names'][hardest]})",
-    )  # fmt: skip
-    draw_people(
-        some, ("image", 0, "2D detections", -1, "truth, side"), body, out / "figure11.png",
-        f"before and after refinement, as Figure 11 ({sets})",
-    )  # fmt: skip
     worst = [entry for role in roles for entry in kept["failures"][role][:3]]
-    draw_people(
-        worst, ("image", "2D detections", 0, -1, "side", "truth, side"), body,
-        out / "figure12.png", f"largest errors of each set, as Figure 12 ({sets})",
-    )  # fmt: skip
+    sets, hardest = ", ".join(job["names"][role] for role in roles), roles[-1]
+    pictures: list[tuple[str, list, tuple, str]] = [
+        (f"gallery-{job['names'][role]}", entries, GALLERY,
+         f"{job['names'][role]}, {profile}: images spread evenly over the test set")
+        for role, entries in kept["gallery"].items()
+    ]  # fmt: skip
+    pictures += [
+        ("figure04", some, ("image", "2D detections", 0, 1, 3, 5, 10, 20),
+         f"2D pose-guided refinement step by step, as Figure 4 ({sets}; {profile})"),
+        ("figure09", some, ("image", "mean pose", "lifted keypoints", 0, -1, "truth, side"),
+         f"beside the other methods of the suite, as Figure 9 ({sets}; {profile})"),
+        ("figure10", kept["gallery"][hardest], ("image", 0, "truth, side"),
+         f"sampling alone, as Figure 10 ({job['names'][hardest]})"),
+        ("figure11", some, ("image", 0, "2D detections", -1, "truth, side"),
+         f"before and after refinement, as Figure 11 ({sets})"),
+        ("figure12", worst, ("image", "2D detections", 0, -1, "side", "truth, side"),
+         f"largest errors of each set, as Figure 12 ({sets})"),
+    ]  # fmt: skip
+    for name, entries, columns, title in tqdm(pictures, "figures", mininterval=2, delay=2):
+        draw_people(entries, columns, body, out / f"{name}.png", title)
     trace = _load(evaluated / "trace.npz")
     draw_masks(trace, out / "figure05.png")
     draw_confidences(trace, out / "figure06.png")

@@ -111,14 +111,16 @@ def _in_short(run: Run) -> str:
 def _speed(run: Run) -> str:
     if run.timing is None:
         return ""
-    steps = {
-        loop: 1000 * run.timing[loop]["per_iteration_s"] for loop in ("sampling", "refinement")
+    lines = {
+        loop: f"{1000 * run.timing[loop]['intercept_s']:.1f} + "
+        f"{1000 * run.timing[loop]['per_iteration_s']:.1f} T ms"
+        for loop in ("sampling", "refinement")
     }
     backbone = 1000 * run.timing["backbone_s"]
     return (
         f"On this machine ({text(run.timing.get('device', 'unknown'))}) an image costs the "
-        f"backbone {backbone:.1f} ms, a sampling iteration {steps['sampling']:.1f} ms and a "
-        f"refinement iteration {steps['refinement']:.1f} ms."
+        f"backbone {backbone:.1f} ms, T iterations of sampling {lines['sampling']} and of "
+        f"refinement {lines['refinement']} (fitted lines)."
     )
 
 

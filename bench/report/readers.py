@@ -115,7 +115,7 @@ def read_timing(path: Path) -> Json:
     """``timing.json``."""
     timing = read_object(path)
     for loop in ("sampling", "refinement"):
-        float(timing[loop]["per_iteration_s"])
+        float(timing[loop]["intercept_s"]), float(timing[loop]["per_iteration_s"])
     float(timing["backbone_s"])
     return timing
 

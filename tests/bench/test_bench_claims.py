@@ -1,7 +1,9 @@
 """Claims of the paper by its own tables: every kind of checker, and the shipped list itself."""
 
+import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -95,6 +97,30 @@ def test_the_shipped_claims_say_of_the_paper_what_was_found_by_hand():
     }  # fmt: skip
     derived = {claim["id"] for claim in claims if claim["origin"] == "derived"}
     assert derived == DERIVED_AND_NOT_SO | {"t05-more-codes"}
+
+
+def test_the_second_best_is_that_of_each_column_and_of_the_rows_that_count(tmp_path):
+    """Rows k = 1 to 4 of two groups; `among` leaves the other group out."""
+    rows = [(1, "a", 50.0, 70.0), (2, "a", 54.0, 75.0), (3, "a", 56.0, 73.0), (4, "b", 51.0, 71.0)]
+    frame = pd.DataFrame(rows, columns=["k", "set", "3dpw_mpjpe", "3dpw_mve"])
+    frame.to_csv(tmp_path / "table02.csv", index=False)
+    shutil.copy(REPORTED / "ledger.yaml", tmp_path)
+    claim = {
+        "id": "x", "table": "02", "statement": "so", "kind": "reduction", "from": "second_best",
+        "to": {"k": 1}, "by": {"3dpw_mpjpe": "4.0", "3dpw_mve": "3.0"},
+    }  # fmt: skip
+
+    def verdicts(**changes):
+        parts = comparisons(claim | changes, Ledger(tmp_path))
+        return [judge_reported(part, Ledger(tmp_path)).verdict for part in parts]
+
+    assert verdicts(among={"set": "a"}) == ["supported", "supported"]  # to k = 2 and to k = 3
+    assert verdicts() == ["contradicted", "contradicted"]  # k = 4 is the second best of both
+    assert verdicts(by={"3dpw_mpjpe": "1.0", "3dpw_mve": "1.0"}) == ["supported", "supported"]
+    best = {"id": "y", "table": "02", "statement": "so", "kind": "best", "row": {"k": 2},
+            "columns": ["3dpw_mpjpe"]}  # fmt: skip
+    for among, count in (({}, 3), ({"set": "a"}, 2)):
+        assert len(comparisons(best | {"among": among}, Ledger(tmp_path))) == count
 
 
 def test_a_stated_range_holds_for_any_size_in_it(tmp_path):

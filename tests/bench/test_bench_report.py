@@ -32,6 +32,10 @@ def test_the_page_is_balanced_and_its_ids_are_unique(html):
     assert {tag for tag, _ in page.elements} >= {"main", "nav", "header", "section", "figure"}
 
 
+def test_times_are_told_as_fitted_lines(html):
+    assert "T iterations of sampling 1.0 + 4.0 T ms and of refinement 1.0 + 4.0 T ms" in html
+
+
 def test_every_table_is_there_with_its_state(html):
     page = Page(html)
     ids = {attrs.get("id") for tag, attrs in page.elements if tag == "details"}
