@@ -73,7 +73,7 @@ def test_no_two_trained_models_are_the_same(params, variants, profile):
     jobs = build_jobs(params, variants)
     for kind in ("tokenizer/", "transformer/"):
         models = [n for n, job in jobs.items() if n.startswith(kind) and "skip" not in job]
-        own = [{**jobs[name], "seed": 0, "seeds": 0} for name in models]  # other seeds are no variant
+        own = [{**jobs[name], "seed": 0, "seeds": 0} for name in models]
         seen = {json.dumps(job, sort_keys=True) for job in own}
         assert len(seen) == len(models), kind
     assert len(variants["transformers"]) == 40 and len(variants["tokenizers"]) == 14
