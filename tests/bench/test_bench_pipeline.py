@@ -180,7 +180,7 @@ def test_tables_and_pictures_are_there(run):
     for number in ("02", "03", "06", "12"):
         table = pd.read_csv(run / "results" / "tables" / f"table{number}.csv")
         ran = table[table["status"] != "not run"]
-        assert len(ran) and not ran.isna().any().any()
+        assert len(ran) and not ran.drop(columns="note", errors="ignore").isna().any(axis=None)
         assert ran["status"].str.contains("smoke run").all()
     names = {p.name for p in (run / "results" / "figures").iterdir()}
     galleries = {f"gallery-{s}.png" for s in ("open-lab", "open-wild", "open-extreme")}

@@ -17,7 +17,9 @@ PEERS = ("transformers", "vector_quantize_pytorch", "smplx")
 def run_benchmarks(*arguments, **environment):
     """`pytest --benchmark-only` in a process of its own."""
     call = [sys.executable, "-m", "pytest", "-q", "--benchmark-only", "-p", "no:cacheprovider"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+    # Of a worker of xdist, pytest-benchmark would take it for one and measure nothing.
+    own = {name: value for name, value in os.environ.items() if "XDIST" not in name}
+    environment = {**own, "OMP_NUM_THREADS": "1", **environment}
     return subprocess.run(
         [*call, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True
     )
