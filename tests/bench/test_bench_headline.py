@@ -51,7 +51,7 @@ def test_the_picture_needs_numbers_and_claims(tmp_path):
     _numbers().to_csv(tmp_path / "numbers.csv", index=False)
     (tmp_path / "claims").mkdir()
     claims = pd.DataFrame({"paper": ["supported"] * 4, "rerun": ["undecided"] * 4})
-    claims = claims.assign(open_run="contradicted")
+    claims = claims.assign(open_run="contradicted", origin="stated")
     claims.to_csv(tmp_path / "claims" / "claims.csv", index=False)
     draw_headline({"profile": "mini"}, tmp_path, tmp_path / "headline.png")
     assert (tmp_path / "headline.png").stat().st_size > 10_000
