@@ -198,13 +198,11 @@ def latex(verdicts: pd.DataFrame, source: str) -> str:
 def count(verdicts: pd.DataFrame, side: str) -> str:
     """How many claims of the paper have each verdict by one side; our own checks apart."""
     stated = verdicts[verdicts["origin"] != DERIVED]
-    told = []
-    for verdict, number in stated[side].value_counts().items():
-        told.append(f"{number} {verdict}")
-        signs = sum(in_direction(line, line[side]) for line in stated.to_dict("records"))
-        if verdict == SUPPORTED and side != "paper" and signs:
-            told[-1] += f" ({signs} of them in direction alone)"
-    return ", ".join(told)
+    told = {verdict: f"{n} {verdict}" for verdict, n in stated[side].value_counts().items()}
+    signs = sum(in_direction(line, line[side]) for line in stated.to_dict("records"))
+    if side != "paper" and signs:
+        told[SUPPORTED] += f" ({signs} of them in direction alone)"
+    return ", ".join(told.values())
 
 
 def write_claims(

@@ -11,6 +11,7 @@ from tqdm import tqdm
 from bench.keys import track_of
 from bench.matching import Match
 from bench.predictions import JOINT_NAMES, Predictions
+from bench.stage import spread
 from bench.truth import Truth
 from genhmr.body import Bodies, axis_angle_to_matrix
 from genhmr.metrics import Protocol, SharedEvaluator, pck, track_acceleration
@@ -128,14 +129,13 @@ def exchanged_legs(
     the right shape, and numbers that are only too large.
     """
     names = [name.lower() for name in JOINT_NAMES[found.joint_set]]
-    legs = [i for i, n in enumerate(names) if any(part in n for part in _LEG)]
+    other_side = {"l": "r", "r": "l", "left": "right", "right": "left"}
     order = np.arange(len(names))
-    for i in legs:
-        own = names[i]
-        other = own.replace("left_", "right_") if "_" in own else "r" + own[1:]
-        if own[0] == "l":
-            order[[i, names.index(other)]] = names.index(other), i
-    some = np.unique(np.linspace(0, len(match.frames) - 1, 500).astype(int))
+    for i, joint in enumerate(names):
+        if any(part in joint for part in _LEG):
+            side = joint.split("_")[0] if "_" in joint else joint[0]
+            order[i] = names.index(other_side[side] + joint.removeprefix(side))
+    some = np.array(list(spread(range(len(match.frames)), 500)))
     name = next(iter(protocols))
     turned = replace(found, joints=found.joints[:, order])
     rows = match.rows[some, :1]

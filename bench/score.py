@@ -185,7 +185,8 @@ def score(
     for i, column in enumerate(NAMES):
         frames.insert(i, column, union_categoricals([table[column] for table in tables]))
     # A prediction is unknown where no split has it.
-    unknown = [n for n in matches[0].unknown if all(n in set(m.unknown) for m in matches[1:])]
+    everywhere = set(matches[0].unknown).intersection(*(match.unknown for match in matches[1:]))
+    unknown = [name for name in matches[0].unknown if name in everywhere]
     hypotheses = max(match.rows.shape[1] for match in matches)
     return Scores(
         dataset, frames, metrics, used, left_out, total, missing, unknown, hypotheses, warning

@@ -96,6 +96,18 @@ def test_models_trained_for_other_numbers_of_steps_are_not_compared(tmp_path):
     assert answer.detail == "900 training steps here and 300 training steps there"
 
 
+def apart(measured, chance, several=None):
+    """Every row from a training of its own, or from ``several[k]`` that came out alike."""
+
+    def found(cell):
+        own, k = measured(cell), dict(cell.keys)["k"]
+        values = pd.concat([own.values] * (several or {}).get(k, 1), axis=1)
+        values.columns = range(values.shape[1])
+        return Samples(values, own.sequences, "900 steps", f"transformer/{k}", "mm", chance)
+
+    return found
+
+
 # Of 2 mm: t(2) = 4.303 and, for one of ten parts, t(2) at 0.25 % = 14.09; times sqrt(2).
 @pytest.mark.parametrize(
     ("chance", "numbers", "parts", "verdict", "reason"),
@@ -117,12 +129,8 @@ def test_two_trainings_must_differ_by_more_than_seeds_do(
     ledger = ledger_of(tmp_path, (50, 52, 56))
     measured = samples_of(numbers, 0.5)
 
-    def apart(cell):
-        own, k = measured(cell), dict(cell.keys)["k"]
-        return Samples(own.values, own.sequences, "900 steps", f"transformer/{k}", "mm", chance)
-
     (part,) = comparisons(claim_of("lower"), ledger)
-    answer = judge_rerun(part, apart, parts)
+    answer = judge_rerun(part, apart(measured, chance), parts)
     assert answer.verdict == verdict and reason in answer.detail, answer
 
 
@@ -133,15 +141,7 @@ def test_several_seeds_of_a_side_make_its_mean_surer(tmp_path):
     (part,) = comparisons(claim_of("lower"), ledger)
 
     def sides(several):
-        def found(cell):
-            own, k = measured(cell), dict(cell.keys)["k"]
-            values = pd.concat([own.values] * (several if k == 2 else 1), axis=1)
-            values.columns = range(values.shape[1])
-            return Samples(
-                values, own.sequences, "900 steps", f"transformer/{k}", "mm", Chance(0.45, 3)
-            )
-
-        return judge_rerun(part, found)
+        return judge_rerun(part, apart(measured, Chance(0.45, 3), {2: several}))
 
     assert sides(1).verdict == "undecided" and "seeds alone change 2.74" in sides(1).detail
     assert sides(3).verdict == "supported"
