@@ -147,7 +147,7 @@ def transformer_job(
     if sizes["reference"] == "learned":
         sizes = sizes | {"lifter": None}  # nothing to lift without keypoints
     shipped = profile["weights"] == "shipped" and name == "base"
-    steps = sizes["steps" if name == "base" else "ablation_steps"]
+    length = "" if name == "base" else "ablation_"
     return {
         **{key: entry[key] for key in ("tokenizer", "mask_tau", "gumbel", "losses", "train_on")},
         "model": {
@@ -157,12 +157,13 @@ def transformer_job(
             "lifter": (sizes["lifter"] or {}).get("width"),
         },
         "train": {
-            "steps": steps,
+            "steps": sizes[f"{length}steps"],
+            "batch": sizes[f"{length}batch"],
             "lifted_weight": (sizes["lifter"] or {}).get("weight", 0),
             **{
                 key: sizes[key]
                 for key in (
-                    "batch", "lr", "backbone_lr_scale", "geometry_scale", "expected_scale",
+                    "lr", "backbone_lr_scale", "geometry_scale", "expected_scale",
                     "target_spread", "heatmap_weight",
                 )
             },
@@ -233,7 +234,9 @@ def left_out(variants: Json, profile: Json, params: Json) -> dict[str, str]:
             if name not in wanted:
                 reasons[f"{kind}/{name}"] = "left out of this profile"
     sizes = profile["transformer"]
-    same = sizes["ablation_steps"] == sizes["steps"] and profile["weights"] != "shipped"
+    same = profile["weights"] != "shipped" and all(
+        sizes[f"ablation_{key}"] == sizes[key] for key in ("steps", "batch")
+    )
     if same and ABLATION in variants["transformers"]:
         reasons[f"transformer/{ABLATION}"] = SAME_AS_BASE
     for name, entry in variants["transformers"].items():

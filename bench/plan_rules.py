@@ -190,6 +190,7 @@ PROFILE = {
         },
         **_LENGTH,
         "ablation_steps": WHOLE,
+        "ablation_batch": WHOLE,
         "lr": POSITIVE,
         "short": SWITCH,
     },

@@ -48,6 +48,7 @@ from genhmr.train.model_files import (
     load_genhmr,
     save_genhmr,
 )
+from genhmr.train.prefetch import loader_processes, prefetch
 from genhmr.train.tokenizer_files import load_tokenizer
 from genhmr.train.transformer import train_transformer
 from genhmr.transformer.genhmr import GenHMR
@@ -163,7 +164,7 @@ def _train_transformer(
     with parallel.leader_first():
         shards = [_pixels(ImageShard(folder), decoded) for folder in folders]
 
-    def crops(start: int) -> Iterator[CropBatch]:
+    def crops(start: int, every: int) -> Iterator[CropBatch]:
         return iterate_crops(
             shards,
             parallel.share(train["batch"]),
@@ -173,13 +174,14 @@ def _train_transformer(
             epochs=None,
             weights=list(job["train_on"].values()),
             start_step=start,
+            every=every,
         )
 
     neutral = load_bodies(Path(job["bodies"])).neutral
     gumbel, losses = job["gumbel"], job["losses"]
     return train_transformer(
         model,
-        crops,
+        lambda start: prefetch(crops, start, loader_processes(device)),
         SMPLJoints(neutral, body25()).to(device),
         scratch,
         train["steps"],

@@ -166,6 +166,7 @@ def iterate_crops(
     weights: Sequence[float] | None = None,
     start_step: int = 0,
     workers: int = 0,
+    every: int = 1,
 ) -> Iterator[CropBatch]:
     """Batches of crops, for evaluation (the defaults) or for training.
 
@@ -184,6 +185,8 @@ def iterate_crops(
             reshuffled when it is used up, so ``epochs`` must be None or left at 1.
         start_step: first step to yield, for a training that resumes.
         workers: threads that decode and warp, and prepare two batches ahead; 0 for none.
+        every: yield the batch of each so many-th step alone, from ``start_step`` on: the share of
+            one of several processes that make the batches between them.
 
     Yields:
         CropBatch; ``index`` counts through all the shards in the order given. In a mixed batch
@@ -214,6 +217,8 @@ def iterate_crops(
         for step, (which, rows) in enumerate(plan, start_step):
             if last is not None and step >= last:
                 return
+            if (step - start_step) % every:
+                continue
             step_rng = np.random.default_rng([seed, step])
             yield sources, which, rows, size, augment, step_rng, pool
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from genhmr.cores import usable_cores
 from genhmr.data.digest import save_npz, sha256_of
 from genhmr.data.warp import encode_jpeg, read_image, warp_square
 from genhmr.types import GENDERS, PersonFrame, UserError
@@ -164,7 +165,7 @@ def write_image_shard(
     split: str = "",
     margin: float = MARGIN,
     quality: int = 95,
-    workers: int = 2,
+    workers: int | None = None,
     total: int | None = None,
     progress: bool = True,
 ) -> int:
@@ -181,7 +182,7 @@ def write_image_shard(
         split: name for the manifest.
         margin: side of the stored square in units of the person's box.
         quality: JPEG quality.
-        workers: threads that decode and encode.
+        workers: threads that decode and encode; None for one a core.
         total: number of frames, if known, for the progress bar's ETA.
         progress: show the bar.
 
@@ -200,7 +201,7 @@ def write_image_shard(
     rows: list[dict[str, Any]] = []
     seen: set[str] = set()
     try:
-        encoded = _encoded(frames, crop_resolution, margin, quality, workers)
+        encoded = _encoded(frames, crop_resolution, margin, quality, workers or usable_cores())
         title = f"shard {dataset} {split}".strip()
         for frame, data in tqdm(encoded, title, total=total, disable=not progress, mininterval=1.0):
             if frame.key in seen:

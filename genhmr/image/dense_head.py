@@ -7,7 +7,7 @@ tell limbs apart, and normals bring in the third dimension that the masked trans
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from genhmr.image.vit import ViTBackbone
 from genhmr.types import NUM_JOINTS, NUM_KEYPOINTS
 
 NUM_PARTS = NUM_JOINTS + 1  # 0 is the background
-HEAD_SCALE = 4  # the targets live on the 4x map: 32 x 24 cells for a 64 x 48 image
+HEAD_SCALE = 4  # the targets live on the 4x map: 32 x 24 cells for an 8 x 6 grid
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,10 @@ class DenseTargets:
     keypoints: Tensor
     weight: Tensor
     visible: Tensor
+
+    def to(self, device: torch.device | str) -> DenseTargets:
+        """The same labels on another device."""
+        return DenseTargets(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
 
 
 @dataclass(frozen=True)

@@ -133,20 +133,17 @@ def erase_batch(batch: DenseBatch, chosen: np.ndarray, rng: np.random.Generator)
     return DenseBatch(images, parts, normals, keypoints)
 
 
-def normalise_images(images: np.ndarray, gain: np.ndarray | None = None) -> Tensor:
-    """(B, S, S, 3) uint8 RGB -> (B, 3, S, S) float32, ImageNet-normalised.
+def normalise_images(images: Tensor, gain: Tensor | None = None) -> Tensor:
+    """(B, S, S, 3) uint8 RGB -> (B, 3, S, S) float32, ImageNet-normalised, on the same device.
 
     Args:
         images: the crops.
         gain: (B, 3) factor of each colour before normalisation (colour jitter), or None.
     """
-    scale = np.broadcast_to(np.float32(1 / 255), (len(images), 3))
-    if gain is not None:
-        scale = scale * gain.astype(np.float32)
-    mean = torch.tensor(IMAGENET_DEFAULT_MEAN)[:, None, None]
-    std = torch.tensor(IMAGENET_DEFAULT_STD)[:, None, None]
-    x = torch.from_numpy(images).permute(0, 3, 1, 2).float()
-    return ((x * torch.from_numpy(scale.copy())[:, :, None, None]).clamp(max=1.0) - mean) / std
+    scale = 1 / 255 if gain is None else gain[:, :, None, None] / 255
+    mean = torch.tensor(IMAGENET_DEFAULT_MEAN, device=images.device)[:, None, None]
+    std = torch.tensor(IMAGENET_DEFAULT_STD, device=images.device)[:, None, None]
+    return ((images.permute(0, 3, 1, 2).float() * scale).clamp(max=1.0) - mean) / std
 
 
 def augment_batch(
@@ -155,8 +152,8 @@ def augment_batch(
     flip: float = 0.5,
     erase: float = 0.3,
     colour: float = 0.2,
-) -> tuple[Tensor, DenseBatch]:
-    """Augmented, normalised crops and their labels.
+) -> tuple[DenseBatch, np.ndarray]:
+    """Augmented crops with their labels, and the colour jitter that is still to be applied.
 
     Args:
         batch: of B crops.
@@ -166,11 +163,11 @@ def augment_batch(
         colour: each channel is multiplied by 1 +- this much (HMR2.0: 0.2), brightness likewise.
 
     Returns:
-        (B, 3, S, S) float32 images, and the batch with the labels that belong to them.
+        The batch, and (B, 3) float32 gains for :func:`normalise_images`.
     """
     count = len(batch.images)
     batch = flip_batch(batch, rng.random(count) < flip)
     batch = erase_batch(batch, rng.random(count) < erase, rng)
     gain = rng.uniform(1 - colour, 1 + colour, (count, 3))
     gain = gain * rng.uniform(1 - colour, 1 + colour, (count, 1))
-    return normalise_images(batch.images, gain), batch
+    return batch, gain.astype(np.float32)

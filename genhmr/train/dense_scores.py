@@ -47,8 +47,8 @@ def evaluate_dense(
     for start in range(0, len(rows), batch_size):
         batch = data.batch(rows[start : start + batch_size])
         with fast_precision(device, bf16):
-            prediction = model(normalise_images(batch.images).to(device))
-        counts = _count(prediction, batch_targets(batch, config, device), config)
+            prediction = model(normalise_images(torch.from_numpy(batch.images).to(device)))
+        counts = _count(prediction, batch_targets(batch, config).to(device), config)
         totals = {name: totals.get(name, 0) + value for name, value in counts.items()}
     model.train(was_training)
 
@@ -97,10 +97,10 @@ def _count(
     return {**sums, "part_both": hit.double(), "part_union": either.double()}
 
 
-def batch_targets(batch: DenseBatch, config: ViTConfig, device: str) -> DenseTargets:
-    """The labels of a batch on the cells of the 4x map, on a device."""
+def batch_targets(batch: DenseBatch, config: ViTConfig) -> DenseTargets:
+    """The labels of a batch on the cells of the 4x map: a fraction of its bytes."""
     return dense_targets(
-        *(torch.from_numpy(a).to(device) for a in (batch.parts, batch.normals, batch.keypoints)),
+        *(torch.from_numpy(a) for a in (batch.parts, batch.normals, batch.keypoints)),
         config.image_size,
         config.patch_size // HEAD_SCALE,
     )

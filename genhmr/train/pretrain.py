@@ -9,22 +9,31 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from genhmr.image.dense_head import HEAD_SCALE, DenseHead, DenseModel, dense_loss
+from genhmr.image.dense_head import (
+    HEAD_SCALE,
+    DenseHead,
+    DenseModel,
+    DenseTargets,
+    dense_loss,
+)
 from genhmr.image.pyramid import FeaturePyramid
 from genhmr.image.vit import ViTBackbone, ViTConfig
 from genhmr.precision import fast_precision
 from genhmr.train import parallel
 from genhmr.train.averaging import WeightAverage
 from genhmr.train.checkpoint import load_weights, save_weights
-from genhmr.train.dense_data import DenseSet, augment_batch, batch_rows
+from genhmr.train.dense_data import DenseSet, augment_batch, batch_rows, normalise_images
 from genhmr.train.dense_scores import batch_targets, evaluate_dense
 from genhmr.train.loop import ResumableLoop, cosine_lr, set_lr
+from genhmr.train.prefetch import loader_processes, prefetch
 from genhmr.types import UserError
 
 
@@ -134,15 +143,26 @@ def pretrain_backbone(
         device=device,
         signature=json.dumps(settings, sort_keys=True),
     )
+
+    def labelled(first: int, every: int) -> Iterator[tuple[Tensor, Tensor, DenseTargets]]:
+        for at in range(first, steps, every):
+            rng = np.random.default_rng([seed, 1, at, parallel.rank()])
+            rows = batch_rows(at, count, batch_size, seed)[parallel.rank() :: parallel.size()]
+            batch, gain = augment_batch(data.batch(rows), rng)
+            yield (
+                torch.from_numpy(batch.images),
+                torch.from_numpy(gain),
+                batch_targets(batch, backbone),
+            )
+
+    batches = prefetch(labelled, loop.start, loader_processes(device))
     step = loop.start - 1
     for step in loop:
         set_lr(optimiser, cosine_lr(step, steps, lr, warmup))
-        rng = np.random.default_rng([seed, 1, step, parallel.rank()])
-        rows = batch_rows(step, count, batch_size, seed)[parallel.rank() :: parallel.size()]
-        images, batch = augment_batch(data.batch(rows), rng)
+        images, gain, targets = next(batches)
         with fast_precision(device, bf16), parallel.torch_stream(seed, step):
-            prediction = model(images.to(device))
-            losses = dense_loss(prediction, batch_targets(batch, backbone, device))
+            prediction = model(normalise_images(images.to(device), gain.to(device)))
+            losses = dense_loss(prediction, targets.to(device))
             losses["total"].backward()
         parallel.average_gradients(model.parameters())
         torch.nn.utils.clip_grad_norm_(model.parameters(), clip_norm)

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from genhmr.body import Bodies, load_bodies
+from genhmr.cores import usable_cores
 
 from .blocks import block_generator, run_blocks
 from .dense_crops import render_dense
@@ -38,7 +39,7 @@ def dense_dataset(
     count: int,
     size: int = 64,
     seed: int = 0,
-    workers: int = 2,
+    workers: int | None = None,
     body: Path = Path("datasets/open/body"),
     motion: Path = Path("datasets/open/motion"),
 ) -> None:
@@ -49,7 +50,7 @@ def dense_dataset(
         count: N, number of crops.
         size: S, side of the crops in pixels.
         seed: of everything.
-        workers: processes.
+        workers: processes; None for one a core.
         body: folder of the body files.
         motion: folder of the motion clips and their split.
 
@@ -67,7 +68,8 @@ def dense_dataset(
     sizes = [min(_BLOCK, count - start) for start in starts]
     blocks = [(partial, start, n, size, seed) for start, n in zip(starts, sizes)]
     shared = (load_bodies(body), motion, seed)
-    for _ in run_blocks(_render_block, blocks, sizes, _open_tools, shared, workers,
+    processes = workers or usable_cores()
+    for _ in run_blocks(_render_block, blocks, sizes, _open_tools, shared, processes,
                         "render pre-training crops"):
         pass
     names = [f"{name}.npy" for name in (*_SHAPES, "keypoints")]

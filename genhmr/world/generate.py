@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from genhmr.body import Bodies
+from genhmr.cores import usable_cores
 from genhmr.types import UserError
 
 from .blocks import run_blocks
@@ -59,7 +60,7 @@ def generate(
     counts: Mapping[str, int],
     seed: int = 0,
     frame_size: int = FRAME_SIZE,
-    workers: int = 2,
+    workers: int | None = None,
 ) -> None:
     """Write one data set.
 
@@ -72,7 +73,7 @@ def generate(
             multiple of four (its cameras). An absent split is not written.
         seed: of everything.
         frame_size: longer side of a frame in pixels; people are a third to two thirds of it.
-        workers: processes.
+        workers: processes; None for one a core.
 
     Raises:
         UserError: unknown data set or split, motion files missing or broken, or nothing asked for.
@@ -97,7 +98,8 @@ def generate(
             write_open_yoga(partial, seed, dict(counts), progress=True)
         else:
             shared = (bodies, motion, seed, _RECIPES[dataset].genders)
-            _photograph(_RECIPES[dataset], partial, counts, shared, frame_size, workers)
+            processes = workers or usable_cores()
+            _photograph(_RECIPES[dataset], partial, counts, shared, frame_size, processes)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise

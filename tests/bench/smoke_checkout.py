@@ -31,7 +31,8 @@ def small(variants):
     smoke["poses"] = {"mocap": {"train": 0, "test": 30}, "yoga": {"train": 0, "val": 20}}
     smoke["backbone"] |= {"images": 24, "batch": 4, "steps": 2, "dim": 48, "depth": 1, "heads": 2}
     smoke["tokenizer"] |= {"steps": 2, "batch": 8, "width": 32}
-    smoke["transformer"] |= {"steps": 2, "ablation_steps": 1, "batch": 4, "width": 32}
+    smoke["transformer"] |= {"steps": 2, "batch": 4, "ablation_steps": 1, "ablation_batch": 4}
+    smoke["transformer"]["width"] = 32
     smoke["transformer"]["features"] = 16
     smoke["evaluation"] = {"batch": 3, "timing": 1, "ablation_images": 2}
     kept = ("base", "t48", "mixed-t48", "t384")

@@ -1,0 +1,65 @@
+"""Batches made by worker processes while the GPU computes; the same ones, in the same order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from genhmr.cores import usable_cores
+from genhmr.train import parallel
+
+T = TypeVar("T")
+MOST = 4  # processes; two make crops of 128 pixels as fast as one H100 takes them
+
+
+def loader_processes(device: str) -> int:
+    """How many processes should make batches for a training on ``device``.
+
+    None on a CPU, whose cores the training itself needs. Beside a GPU up to four, of the cores
+    that this process may use and that no other process of the same training has.
+    """
+    if device == "cpu":
+        return 0
+    return max(1, min(MOST, usable_cores() // parallel.size() - 1))
+
+
+class _Stream(IterableDataset, Generic[T]):
+    def __init__(self, batches: Callable[[int, int], Iterator[T]], start: int) -> None:
+        self._batches, self._start = batches, start
+
+    def __iter__(self) -> Iterator[T]:
+        worker = get_worker_info()
+        return self._batches(self._start + worker.id, worker.num_workers)
+
+
+def _as_it_is(batch: T) -> T:
+    return batch
+
+
+def prefetch(
+    batches: Callable[[int, int], Iterator[T]], start: int, workers: int
+) -> Iterator[T]:
+    """The batches of a training from a step on.
+
+    Args:
+        batches: (first, every) -> the batches of the steps first, first + every, ...; each must
+            follow from its step alone. With workers it runs in forked processes, which must not
+            touch a GPU, and its tensors come back through shared memory.
+        start: the first step.
+        workers: processes; 0 makes every batch when it is asked for, in this one.
+
+    Yields:
+        The batch of ``start``, of ``start + 1``, ... whatever the number of workers.
+    """
+    if workers == 0:
+        yield from batches(start, 1)
+        return
+    yield from DataLoader(
+        _Stream(batches, start),
+        batch_size=None,
+        collate_fn=_as_it_is,
+        num_workers=workers,
+        multiprocessing_context="fork",
+    )
