@@ -149,7 +149,8 @@ def transformer_job(
     shipped = profile["weights"] == "shipped" and name == "base"
     length = "" if name == "base" else "ablation_"
     return {
-        **{key: entry[key] for key in ("tokenizer", "mask_tau", "gumbel", "losses", "train_on")},
+        **{key: entry[key] for key in ("tokenizer", "mask_tau", "losses", "train_on")},
+        "gumbel": entry["gumbel"] | (sizes.get("base_gumbel", {}) if name == "base" else {}),
         "model": {
             "scales": entry["scales"],
             "layers": entry["layers"],
@@ -234,8 +235,10 @@ def left_out(variants: Json, profile: Json, params: Json) -> dict[str, str]:
             if name not in wanted:
                 reasons[f"{kind}/{name}"] = "left out of this profile"
     sizes = profile["transformer"]
-    same = profile["weights"] != "shipped" and all(
-        sizes[f"ablation_{key}"] == sizes[key] for key in ("steps", "batch")
+    same = (
+        profile["weights"] != "shipped"
+        and "base_gumbel" not in sizes
+        and all(sizes[f"ablation_{key}"] == sizes[key] for key in ("steps", "batch"))
     )
     if same and ABLATION in variants["transformers"]:
         reasons[f"transformer/{ABLATION}"] = SAME_AS_BASE

@@ -191,6 +191,7 @@ PROFILE = {
         **_LENGTH,
         "ablation_steps": WHOLE,
         "ablation_batch": WHOLE,
+        "base_gumbel?": {"tau_start?": POSITIVE, "tau_end?": POSITIVE, "duration?": POSITIVE},
         "lr": POSITIVE,
         "short": SWITCH,
     },
