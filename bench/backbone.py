@@ -93,7 +93,7 @@ def make_backbone(job: Json, out: Path, scratch: Path) -> None:
             warmup=min(200, train["steps"] // 10),
             seed=job["seed"],
             device=device,
-            bf16=fast_bfloat16(device),
+            bf16=fast_bfloat16(device, config.dim),
         )
         if parallel.rank() == 0:
             write_history(part, history)

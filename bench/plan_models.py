@@ -136,7 +136,8 @@ def seeds_of(name: str, profile: Json, params: Json) -> list[int]:
         )
     if name not in ("base", ABLATION) or (name == "base" and shipped):
         return [params["seed"]]
-    return _from(params["seed"], _seeds_asked(profile, params))
+    own = not params["seeds"] and name == "base" and profile.get("base_seeds")
+    return _from(params["seed"], own or _seeds_asked(profile, params))
 
 
 def transformer_job(

@@ -66,7 +66,7 @@ def make_tokenizer(
                 **job["model"],
                 **job["train"],
                 shares=list(job["train_on"].values()),
-                mixed_precision=fast_bfloat16(device),
+                mixed_precision=fast_bfloat16(device, job["model"]["width"]),
                 seed=seed,
                 device=device,
             )

@@ -204,7 +204,7 @@ def _train_transformer(
         geometry_scale=train["geometry_scale"],
         target_spread=train["target_spread"],
         expected_scale=train["expected_scale"],
-        bfloat16=fast_bfloat16(device),
+        bfloat16=fast_bfloat16(device, job["model"]["width"]),
         seed=seed,
         device=device,
     )

@@ -145,7 +145,12 @@ class CropBatch:
 
     def to(self, device: torch.device | str) -> "CropBatch":
         """The same batch on another device."""
-        return CropBatch(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+        moved = {f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)}
+        return CropBatch(**moved)
+
+    def pin_memory(self) -> "CropBatch":
+        """The same batch in page-locked memory, from which it moves to a GPU without waiting."""
+        return CropBatch(**{f.name: getattr(self, f.name).pin_memory() for f in fields(self)})
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,12 @@ class DenseTargets:
 
     def to(self, device: torch.device | str) -> DenseTargets:
         """The same labels on another device."""
-        return DenseTargets(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+        moved = {f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)}
+        return DenseTargets(**moved)
+
+    def pin_memory(self) -> DenseTargets:
+        """The same labels in page-locked memory, from which they move to a GPU without waiting."""
+        return DenseTargets(**{f.name: getattr(self, f.name).pin_memory() for f in fields(self)})
 
 
 @dataclass(frozen=True)

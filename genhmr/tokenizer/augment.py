@@ -14,6 +14,7 @@ from torch import Tensor
 
 from genhmr.body.joints import SMPL24_FLIP
 from genhmr.body.rotations import axis_angle_to_matrix
+from genhmr.constants import indices, table
 
 
 def mirror_pose(pose: Tensor) -> Tensor:
@@ -22,8 +23,8 @@ def mirror_pose(pose: Tensor) -> Tensor:
     Args:
         pose: (B, 24, 3, 3), root in a camera frame.
     """
-    sign = pose.new_tensor([-1.0, 1.0, 1.0])
-    return pose[:, list(SMPL24_FLIP)] * (sign[:, None] * sign)
+    sign = table((-1.0, 1.0, 1.0), pose.dtype, pose.device)
+    return pose[:, indices(SMPL24_FLIP, pose.device)] * (sign[:, None] * sign)
 
 
 def random_camera_rotations(

@@ -14,6 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from genhmr.constants import indices
 from genhmr.types import NUM_JOINTS
 
 FRAMES = {
@@ -55,7 +56,7 @@ def local_to_frames(pose: Tensor, absolute: tuple[int, ...]) -> Tensor:
         (B, 24, 3, 3).
     """
     with torch.autocast(pose.device.type, enabled=False):
-        chosen = list(absolute)
+        chosen = indices(absolute, pose.device)
         frames = pose.clone()
         frames[:, chosen] = local_to_global(pose)[:, chosen]
         return frames
@@ -64,8 +65,9 @@ def local_to_frames(pose: Tensor, absolute: tuple[int, ...]) -> Tensor:
 def frames_to_local(frames: Tensor, absolute: tuple[int, ...]) -> Tensor:
     """Inverse of :func:`local_to_frames`; one batched product, no chain."""
     with torch.autocast(frames.device.type, enabled=False):
-        joints = [joint for joint in absolute if joint != 0]
-        parents = frames[:, [PARENTS[joint] for joint in joints]]
+        known = tuple(joint for joint in absolute if joint != 0)
+        joints = indices(known, frames.device)
+        parents = frames[:, indices(tuple(PARENTS[joint] for joint in known), frames.device)]
         pose = frames.clone()
         pose[:, joints] = parents.transpose(-1, -2) @ frames[:, joints]
         return pose

@@ -15,6 +15,7 @@ from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor
 
 from genhmr.body.joints import BODY25_FLIP, SMPL24_FLIP
+from genhmr.constants import table
 from genhmr.types import DenseBatch, UserError
 
 _LAYOUT = {
@@ -141,8 +142,10 @@ def normalise_images(images: Tensor, gain: Tensor | None = None) -> Tensor:
         gain: (B, 3) factor of each colour before normalisation (colour jitter), or None.
     """
     scale = 1 / 255 if gain is None else gain[:, :, None, None] / 255
-    mean = torch.tensor(IMAGENET_DEFAULT_MEAN, device=images.device)[:, None, None]
-    std = torch.tensor(IMAGENET_DEFAULT_STD, device=images.device)[:, None, None]
+    mean, std = (
+        table(values, torch.float32, images.device)[:, None, None]
+        for values in (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
+    )
     return ((images.permute(0, 3, 1, 2).float() * scale).clamp(max=1.0) - mean) / std
 
 

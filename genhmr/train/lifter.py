@@ -136,7 +136,9 @@ def train_lifter(
     count = parallel.share(batch_size)
     device = torch.device(device)
     lifter.to(device).train()
-    optimiser = torch.optim.AdamW(lifter.parameters(), lr=lr, weight_decay=weight_decay)
+    optimiser = torch.optim.AdamW(
+        lifter.parameters(), lr=lr, weight_decay=weight_decay, fused=device.type == "cuda"
+    )
     average = WeightAverage(lifter, ema_decay)
     generator = torch.Generator()
     settings = [len(pool), steps, batch_size, lr, warmup, weight_decay, joint_noise, shares,

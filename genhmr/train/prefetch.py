@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
+import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from genhmr.cores import usable_cores
@@ -62,4 +63,5 @@ def prefetch(
         collate_fn=_as_it_is,
         num_workers=workers,
         multiprocessing_context="fork",
+        pin_memory=torch.cuda.is_available(),
     )

@@ -124,7 +124,7 @@ def pretrain_backbone(
     if start_from is not None:
         model.load_state_dict(load_weights(Path(start_from))[0])
     model = model.to(device)
-    optimiser = torch.optim.AdamW(_groups(model, weight_decay), lr=lr)
+    optimiser = torch.optim.AdamW(_groups(model, weight_decay), lr=lr, fused=device == "cuda")
     average = WeightAverage(model, average_decay)
     settings = {
         "backbone": model.backbone.to_dict(), "pyramid_dim": pyramid_dim, "steps": steps,
@@ -161,7 +161,8 @@ def pretrain_backbone(
         set_lr(optimiser, cosine_lr(step, steps, lr, warmup))
         images, gain, targets = next(batches)
         with fast_precision(device, bf16), parallel.torch_stream(seed, step):
-            prediction = model(normalise_images(images.to(device), gain.to(device)))
+            images, gain = (part.to(device, non_blocking=True) for part in (images, gain))
+            prediction = model(normalise_images(images, gain))
             losses = dense_loss(prediction, targets.to(device))
             losses["total"].backward()
         parallel.average_gradients(model.parameters())

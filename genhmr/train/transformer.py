@@ -107,9 +107,11 @@ def train_transformer(
     model.to(device)
     frozen = backbone_lr_scale == 0.0
     model.backbone.requires_grad_(not frozen)
-    optimiser = torch.optim.AdamW(_groups(model, backbone_lr_scale, weight_decay), lr=lr)
+    groups = _groups(model, backbone_lr_scale, weight_decay)
+    optimiser = torch.optim.AdamW(groups, lr=lr, fused=device.type == "cuda")
     average = WeightAverage(model, ema_decay)
-    generator = torch.Generator(device)
+    generator = torch.Generator(device)  # of the noise; masks are drawn by the host
+    draws = generator if device.type == "cpu" else torch.Generator()
     settings = (
         steps, lr, weight_decay, warmup, constant_lr, backbone_lr_scale, tau_max,
         temperature_start, temperature_end, annealing_duration, asdict(weights), geometry_scale,
@@ -140,18 +142,22 @@ def train_transformer(
         temperature = annealed_temperature(
             step, steps, temperature_start, temperature_end, annealing_duration
         )
-        batch = next(batches).to(device)
+        batch = next(batches)
         # A stream for each step and process: nothing of it has to be kept in a checkpoint.
-        generator.manual_seed(parallel.stream(seed, step, parallel.rank()))
-        mask = random_training_mask(
-            len(batch.pose), model.transformer.num_tokens, generator, tau_max, device
-        )
+        for source in (draws, generator):
+            source.manual_seed(parallel.stream(seed, step, parallel.rank()))
+        mask = random_training_mask(len(batch.pose), model.transformer.num_tokens, draws, tau_max)
+        mask |= ~batch.has_smpl[:, None]
+        # Looked up here, a mask costs a GPU nothing: there the host would wait for all that came
+        # before, several times a step.
+        places = mask.flatten().nonzero()[:, 0].to(device, non_blocking=True)
+        batch, mask = batch.to(device), mask.to(device, non_blocking=True)
         with fast_precision(str(device), bfloat16), parallel.torch_stream(seed, step):
             with torch.set_grad_enabled(not frozen):
                 grid = model.backbone(batch.images)
             loss, parts = training_losses(
                 model, model.encode_grid(grid), batch, joints_fn, mask, generator, temperature,
-                weights, geometry_scale, all_tokens, target_spread, expected_scale,
+                weights, geometry_scale, all_tokens, target_spread, expected_scale, places,
             )  # fmt: skip
         optimiser.zero_grad(set_to_none=True)
         loss.backward()

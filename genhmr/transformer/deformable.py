@@ -20,8 +20,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from genhmr.constants import table
+
 if TYPE_CHECKING:  # numba is loaded only where its kernel runs
     from genhmr.transformer.deformable_cpu import GradientSink
+
+
+_CORNERS = ((0, 0), (1, 0), (0, 1), (1, 1))  # of a pixel's square, as x and y
 
 
 @dataclass(frozen=True)
@@ -43,10 +48,8 @@ def flatten_maps(features: list[Tensor] | tuple[Tensor, ...]) -> FlatMaps:
     """Concatenates maps (B, C, H_l, W_l) of all levels into one pixel-major tensor."""
     shapes = tuple((int(f.shape[2]), int(f.shape[3])) for f in features)
     values = torch.cat([f.permute(0, 2, 3, 1).flatten(1, 2) for f in features], dim=1)
-    if values.device.type != "cpu":
-        return FlatMaps(values, shapes)
-    values = values.float()  # the CPU kernel's type, also under autocast
-    if not values.requires_grad:
+    values = values.float()  # also under autocast: neither backward pass knows bfloat16
+    if values.device.type != "cpu" or not values.requires_grad:
         return FlatMaps(values, shapes)
     from genhmr.transformer.deformable_cpu import CollectGradient, GradientSink
 
@@ -69,27 +72,22 @@ def bilinear_corners(
     Returns:
         indices (B, Q, M, N, P, 4) int64 into S; weights, same shape, differentiable.
     """
-    size = locations.new_tensor(shapes)  # (N, 2) as H, W
-    height, width = (size[:, i].view(-1, 1) for i in (0, 1))  # (N, 1) against (..., N, P)
+    kind, device = locations.dtype, locations.device
+    sizes = tuple(((w, h),) for h, w in shapes)
+    size = table(sizes, kind, device)  # (N, 1, 2) against (..., N, P, 2)
     starts = [0]
     for h, w in shapes[:-1]:
         starts.append(starts[-1] + h * w)
-    start = torch.tensor(starts, device=locations.device).view(-1, 1)
-    x, y = locations[..., 0] * width - 0.5, locations[..., 1] * height - 0.5
-    x0, y0 = x.detach().floor(), y.detach().floor()
-    fx, fy = x - x0, y - y0
-    indices, weights = [], []
-    for dy in (0, 1):
-        for dx in (0, 1):
-            ix, iy = x0 + dx, y0 + dy
-            inside = (ix >= 0) & (ix < width) & (iy >= 0) & (iy < height)
-            weight = (fx if dx else 1 - fx) * (fy if dy else 1 - fy)
-            weights.append(weight * inside)
-            # minimum/maximum before the cast: far-away samples must not overflow the index.
-            ix = torch.minimum(ix.clamp(min=0), width - 1)
-            iy = torch.minimum(iy.clamp(min=0), height - 1)
-            indices.append((iy * width + ix).long() + start)
-    return torch.stack(indices, -1), torch.stack(weights, -1)
+    start = table(tuple(((first,),) for first in starts), torch.long, device)
+    step = table(_CORNERS, kind, device)  # (4, 2)
+    place = locations * size - 0.5
+    low = place.detach().floor()
+    share = ((1 - step) + (2 * step - 1) * (place - low)[..., None, :]).prod(-1)
+    corner, size = low[..., None, :] + step, size[..., None, :]
+    inside = ((corner >= 0) & (corner < size)).all(-1)
+    # minimum/maximum before the cast: far-away samples must not overflow the index.
+    x, y = torch.minimum(corner.clamp(min=0), size - 1).unbind(-1)
+    return (y * size[..., 0] + x).long() + start, share * inside
 
 
 def deformable_sample_torch(
@@ -196,7 +194,8 @@ class DeformableCrossAttention(nn.Module):
         """
         batch, queries, width = query.shape
         grid = (batch, queries, self.heads, self.num_levels, self.points)
-        size = reference.new_tensor([(w, h) for h, w in maps.shapes])[:, None]  # (N, 1, 2)
+        sizes = tuple(((w, h),) for h, w in maps.shapes)
+        size = table(sizes, reference.dtype, reference.device)  # (N, 1, 2)
         # Locations stay in float32: bfloat16 cannot address a pixel of a large map.
         offsets = self.offsets(query).float().view(*grid, 2) / size
         locations = reference.float()[..., None, None, None, :] + offsets

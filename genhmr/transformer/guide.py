@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from genhmr.body.joints import BODY25_NAMES
+from genhmr.constants import table
 from genhmr.image.dense_head import HEAD_SCALE, decode_keypoints, merge_levels
 from genhmr.image.pyramid import FeaturePyramid
 from genhmr.transformer.lifter import PoseLifter
@@ -131,10 +132,10 @@ class KeypointGuide(nn.Module):
         heatmaps = self.heatmaps(merge_levels(*self.pyramid(grid))).float()
         points, confidence = decode_keypoints(heatmaps)
         height, width = heatmaps.shape[-2:]
-        points = points / points.new_tensor([width, height])
+        points = points / table((width, height), points.dtype, points.device)
         keypoints = torch.cat([points, confidence[..., None]], -1)
         # The crop is square and as high as what the backbone sees of it.
-        to_crop = points.new_tensor([width / height, 1.0])
+        to_crop = table((width / height, 1.0), points.dtype, points.device)
         seen = torch.cat([(points - 0.5) * to_crop, confidence[..., None]], -1)
         # The lifter answers for its pose alone: bent to what helps the tokens it lifts worse.
         pose, person = self.lifter(seen.detach())

@@ -38,6 +38,7 @@ def training_losses(
     all_tokens: bool = False,
     target_spread: float = 0.0,
     expected_scale: float = 0.0,
+    places: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """L_total = L_mask + L_SMPL + L_3D + L_2D of one batch.
 
@@ -66,6 +67,10 @@ def training_losses(
             the variance of a drawn code nor the bias of the straight-through step, is what
             teaches the features where limbs are.
 
+        places: (N,) int64, where the mask of items with ground truth and the whole of the others
+            is True, counted through B L. Without it they are looked up, which makes the host wait
+            for the device.
+
     Weights on heatmaps and on the lifted pose need a model with a guide.
 
     Returns:
@@ -75,35 +80,37 @@ def training_losses(
     mask = mask | ~batch.has_smpl[:, None]
     hidden = model.transformer.decode(tokens, mask, features.maps, features.guide)
     # The code head is the widest product of the model: only what is masked needs it.
-    scored = torch.ones_like(mask) if all_tokens else mask
-    logits = model.transformer.code_head(hidden[scored]).float()
-    targets = tokens[scored]
-    known = batch.has_smpl[:, None].expand_as(mask)[scored].float()
+    if places is None:
+        places = mask.flatten().nonzero()[:, 0]
+    scored = torch.arange(mask.numel(), device=mask.device) if all_tokens else places
+    logits = model.transformer.code_head(hidden.flatten(0, 1).index_select(0, scored)).float()
+    targets = tokens.flatten()[scored]
+    known = batch.has_smpl[:, None].expand_as(mask).flatten()[scored].float()
     soft = None
     if target_spread > 0:
         with torch.no_grad():
-            latents = model.tokenizer.encode(batch.pose)[scored]
+            latents = model.tokenizer.encode(batch.pose).flatten(0, 1)[scored]
             soft = soft_targets(latents, model.tokenizer.codebook, target_spread)
     parts = {"mask": mask_loss(logits, targets, known, soft)}
     total = weights.mask * parts["mask"]
     with torch.no_grad():
-        counted = known * mask[scored]
+        counted = known * mask.flatten()[scored]
         hits = (logits.argmax(-1) == targets) * counted
         parts["accuracy"] = hits.sum() / counted.sum().clamp(min=1)
     if geometry_scale > 0:
         codebook = model.tokenizer.codebook
-        masked_logits = logits[mask[scored]] if all_tokens else logits
+        masked_logits = logits[places] if all_tokens else logits
         noise = gumbel_noise(tuple(masked_logits.shape), generator)
         codes, _ = straight_through_codes(masked_logits, codebook, temperature, noise)
-        pose = model.tokenizer.decode(codebook[tokens].index_put((mask,), codes.to(codebook)))
+        pose = model.tokenizer.decode(_replaced(codebook[tokens], places, codes))
         geometry = _geometry_losses(pose, features, batch, joints_fn)
         total = total + geometry_scale * _weighted(geometry, weights)
         parts |= geometry
     if expected_scale > 0:
         codebook = model.tokenizer.codebook
-        masked_logits = logits[mask[scored]] if all_tokens else logits
+        masked_logits = logits[places] if all_tokens else logits
         codes = masked_logits.softmax(-1) @ codebook
-        pose = model.tokenizer.decode(codebook[tokens].index_put((mask,), codes.to(codebook)))
+        pose = model.tokenizer.decode(_replaced(codebook[tokens], places, codes))
         geometry = _geometry_losses(pose, features, batch, joints_fn)
         total = total + expected_scale * _weighted(geometry, weights)
         parts |= {f"expected_{name}": value for name, value in geometry.items()}
@@ -114,6 +121,12 @@ def training_losses(
         parts["lifted"] = _lifted_loss(features.guide.pose, batch, joints_fn)
         total = total + weights.lifted * parts["lifted"]
     return total, {name: value.detach() for name, value in parts.items()}
+
+
+def _replaced(codes: Tensor, places: Tensor, others: Tensor) -> Tensor:
+    """(B, L, D) codes with others (N, D) at places (N,), which count through B L."""
+    flat = codes.flatten(0, 1).index_copy(0, places, others.to(codes))
+    return flat.view_as(codes)
 
 
 def _weighted(geometry: dict[str, Tensor], weights: LossWeights) -> Tensor:
