@@ -253,6 +253,17 @@ def keep(drop: bool) -> None:
 
 
 @cli.command()
+def ship() -> None:
+    """Make a finished base of profile open the shipped weights; then commit them."""
+    from bench.plan_models import SHIPPED
+    from bench.ship import ship as export
+
+    params, variants = read_yaml(Path("params.yaml")), read_yaml(Path("variants.yaml"))
+    size = export(build_jobs(params, variants), BUILD, PROVENANCE, Path(SHIPPED))
+    click.echo(f"{size / 1e6:.1f} MB of weights in {SHIPPED}: commit them, and edit their card")
+
+
+@cli.command()
 @click.argument("cell")
 def explain(cell: str) -> None:
     """Walk a number back to what made it: 2:5:3dpw:mpjpe, 11:cosine,5:emdb:mve, 2:5:aiti."""
