@@ -32,7 +32,7 @@ CROPPED = 0.02  # a crop of a 1920 x 1080 JPEG
 READ = 1e-5  # a recorded pose turned and written, assumed
 START = 0.7  # of a stage, most of it DVC's own
 # The sizes at which these were measured: those of profiles mini and open.
-MEASURED_VIT = {"image_size": [64, 48], "model": {"patch": 8, "dim": 192, "depth": 6}}
+MEASURED_VIT = {"image_size": [128, 96], "model": {"patch": 16, "dim": 192, "depth": 6}}
 MEASURED_MODEL = {"width": 128, "layers": 4}
 MEASURED_TOKENIZER = {"num_tokens": 48, "num_codes": 512, "width": 128}
 

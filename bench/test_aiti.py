@@ -39,7 +39,7 @@ PAPER = {
               "features": 256, "reference": "learned"},
 }  # fmt: skip
 OPEN = {
-    "backbone": ViTConfig((64, 48), 8, 192, 6, 6, stem="conv"),
+    "backbone": ViTConfig((128, 96), 16, 192, 6, 6, stem="conv"),
     "tokenizer": (48, 512, 64, 128),
     "sizes": {"scales": [1, 4, 8], "layers": 4, "width": 128, "heads": 4, "points": 4,
               "features": 64, "reference": "learned"},

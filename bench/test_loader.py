@@ -96,8 +96,8 @@ CASES = {
     # name: (frame width, height, box, stored, crop, decoded once, goal)
     "1080p frame -> 256 crop": (1920, 1080, 700.0, 384, 256, False, 2.0),
     "1080p frame -> 256 crop, decoded once": (1920, 1080, 700.0, 384, 256, True, 2.0),
-    "open world frame -> 64 crop": (192, 144, 110.0, 96, 64, False, None),
-    "open world frame -> 64 crop, decoded once": (192, 144, 110.0, 96, 64, True, 2.0),
+    "open world frame -> 128 crop": (256, 192, 147.0, 192, 128, False, None),
+    "open world frame -> 128 crop, decoded once": (256, 192, 147.0, 192, 128, True, 2.0),
 }
 
 

@@ -6,7 +6,7 @@ One class serves both ends of the suite; only the numbers differ:
 profile     image        patch size  dim    depth  heads  stem   patch padding
 ==========  ===========  ==========  =====  =====  =====  =====  ==============
 ``paper``   256 x 192    16          1280   32     16     patch  2 (published)
-``open``    64 x 48      8           192    6      6      conv   0
+``open``    128 x 96     16          192    6      6      conv   0
 ==========  ===========  ==========  =====  =====  =====  =====  ==============
 
 The crop that enters is square; the backbone itself cuts the width to 3:4 (4D-Humans does the

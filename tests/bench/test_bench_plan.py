@@ -126,9 +126,21 @@ def test_variants_are_trained_as_long_as_one_another(params, variants):
     assert jobs["transformer/base.json"]["weights"]
     assert not jobs["transformer/ablation.json"]["weights"]
     assert jobs["tables.json"]["same"] == {}
+    params["profile"] = "open"
+    sizes = variants["profiles"]["open"]["transformer"]
+    jobs = build_jobs(params, variants)
+    base, short = (jobs[f"transformer/{name}.json"] for name in ("base", "ablation"))
+    for job, length in ((base, ""), (short, "ablation_")):
+        wanted = {key: sizes[length + key] for key in ("steps", "batch")}
+        assert {key: job["train"][key] for key in wanted} == wanted
+    assert base["gumbel"] == short["gumbel"] | sizes["base_gumbel"] != short["gumbel"]
     params["profile"] = "paper"  # the same number of steps: the base is not trained twice
     jobs = build_jobs(params, variants)
     assert "skip" in jobs["transformer/ablation.json"] and "skip" in jobs["evaluate/ablation.json"]
+    for key, value in (("ablation_batch", 24), ("base_gumbel", {"tau_end": 0.5})):
+        edited = copy.deepcopy(variants)
+        edited["profiles"]["paper"]["transformer"][key] = value
+        assert "skip" not in build_jobs(params, edited)["transformer/ablation.json"]
 
 
 @pytest.mark.parametrize(

@@ -156,3 +156,17 @@ def test_contradictions_are_refused(shard):
         next(iterate_crops(shard, 64, 32, drop_last=True))
     with pytest.raises(ValueError, match="shares"):
         next(iterate_crops([shard], 4, 32, rng=rng(), weights=(-1,)))
+
+
+def test_processes_that_share_the_steps_make_each_of_them_once(shard, other):
+    def steps(start, every, count):
+        batches = iterate_crops(
+            [shard, other], 3, 32, AugmentConfig(), rng(), epochs=None, weights=[1, 2],
+            start_step=start, every=every,
+        )  # fmt: skip
+        return [next(batches) for _ in range(count)]
+
+    whole = steps(2, 1, 6)
+    for offset in (0, 1):
+        for mine, wanted in zip(steps(2 + offset, 2, 3), whole[offset::2], strict=True):
+            assert same(mine, wanted)

@@ -251,3 +251,14 @@ def test_heatmaps_loss_follows_the_crop_into_the_cut():
     elsewhere = right.clone()
     elsewhere[0, 1:] = torch.randn(2, 8, 6, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(heatmaps_loss(elsewhere, target), heatmaps_loss(right, target))
+
+
+@pytest.mark.parametrize("all_tokens", [False, True])
+def test_places_that_are_known_change_nothing(all_tokens):
+    model, batch = composed(), tiny_batch()
+    options = {"all_tokens": all_tokens, "expected_scale": 0.5}
+    total, parts, mask = run(model, batch, **options)
+    places = (mask | ~batch.has_smpl[:, None]).flatten().nonzero()[:, 0]
+    again, others, _ = run(model, batch, places=places, **options)
+    assert torch.equal(total, again)
+    assert all(torch.equal(parts[name], others[name]) for name in parts)
