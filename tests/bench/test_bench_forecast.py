@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from bench.__main__ import cli
-from bench.forecast import STEP, Line, forecast, head_operations, vit_operations
+from bench.forecast import BATCH, STEP, Line, forecast, head_operations, vit_operations
 from bench.forecast_text import headline, table, together, words
 from bench.params import read_yaml
 from bench.plan import build_jobs
@@ -48,9 +48,10 @@ def test_more_tokens_and_layers_cost_more():
 
 def test_steps_seeds_and_sizes_drive_the_hours(jobs):
     one, three = jobs("open", seeds=1), jobs("open", seeds=3)
-    base, short = (one[f"transformer/{n}.json"]["train"]["steps"] for n in ("base", "ablation"))
+    trained = [one[f"transformer/{name}.json"]["train"] for name in ("base", "ablation")]
+    crops = sum(train["steps"] * train["batch"] for train in trained)
     a, b = (_line(forecast(own), "transformer") for own in (one, three))
-    first = STEP["transformer"] * (base + short)  # both at the sizes that were measured
+    first = STEP["transformer"] * crops / BATCH["transformer"]  # of the sizes that were measured
     assert b.cpu - a.cpu == pytest.approx(2 * first, rel=1e-6)
     assert a.gpu < b.gpu < b.cpu
     longer = copy.deepcopy(one)

@@ -6,7 +6,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-
 from torch.overrides import TorchFunctionMode
 
 from bench.speed.graphs import capture, try_capture
