@@ -37,7 +37,9 @@ MEASURED_MODEL = {"width": 128, "layers": 4}
 MEASURED_TOKENIZER = {"num_tokens": 48, "num_codes": 512, "width": 128}
 
 GPU_RATE = 3.5e14  # operations a second in bfloat16: a third of an H100's peak, assumed
-GPU_STEP = 0.02  # seconds a training step takes however small it is, assumed
+# Seconds that a training step takes however small it is, most of them spent launching its kernels:
+# one process on an H200, 2026-11-26 (256 crops, 64 poses, 256 crops; the lifter's is assumed).
+GPU_STEP = {"backbone": 0.03, "tokenizer": 0.018, "lifter": 0.018, "transformer": 0.125}
 GPU_PASS = 0.005  # seconds a pass takes however small its batch is, assumed
 TRAINING = 3  # forward and backward over forward
 
@@ -121,7 +123,7 @@ def _training(kind: str, own: float, measured: float, train: Json, seeds: int) -
     steps = train["steps"] * seeds
     return Cost(
         steps * STEP[kind] * (own * batch) / (measured * BATCH[kind]),
-        steps * max(GPU_STEP, TRAINING * own * batch / GPU_RATE),
+        steps * max(GPU_STEP[kind], TRAINING * own * batch / GPU_RATE),
     )
 
 

@@ -29,8 +29,7 @@ from genhmr.body.joints import body25
 from genhmr.body.model_files import load_bodies
 from genhmr.body.smpl import SMPLJoints
 from genhmr.data.augment import AugmentConfig
-from genhmr.data.crops import CropSource, iterate_crops
-from genhmr.data.decoded import DecodedShard
+from genhmr.data.crops import iterate_crops
 from genhmr.data.shards import ImageShard
 from genhmr.image.pretrained import backbone_from_weights, warm_start_pyramid
 from genhmr.precision import fast_bfloat16
@@ -56,7 +55,6 @@ from genhmr.transformer.losses import LossWeights
 from genhmr.types import CropBatch, UserError
 
 Json = dict[str, Any]
-MAX_DECODED = 8 << 30  # bytes of decoded training images a set
 
 
 def make_transformer(
@@ -68,7 +66,7 @@ def make_transformer(
         job: ``build/plan/transformer/<name>.json``.
         build: folder of shards and of the earlier models.
         out: folder of the three weight files that make a model; further seeds in ``seed-1``, ...
-        scratch: checkpoints and decoded images.
+        scratch: checkpoints.
         kept: finished seeds of earlier runs, and where this run's go.
 
     Raises:
@@ -108,7 +106,7 @@ def make_transformer(
                 model = _fresh_model(job, seed, target, models / "lifter" / LIFTER_FILE)
                 # A seed that was finished before an interruption ends at once, at its checkpoint.
                 history = _train_transformer(
-                    job, seed, model, folders, seed_folder(own, index), own / "decoded", device
+                    job, seed, model, folders, seed_folder(own, index), device
                 )
                 if parallel.rank() == 0:
                     about = {k: job[k] for k in ("train", "train_on", "losses")} | {"seed": seed}
@@ -144,25 +142,17 @@ def _fresh_model(job: Json, seed: int, folder: Path, lifter: Path) -> GenHMR:
     return model
 
 
-def _pixels(shard: ImageShard, cache: Path) -> CropSource:
-    """The shard with its images decoded once, if that is small enough to lie on a disk."""
-    size = 3 * len(shard) * shard.crop_resolution**2
-    return DecodedShard(shard, cache) if size <= MAX_DECODED else shard
-
-
 def _train_transformer(
     job: Json,
     seed: int,
     model: GenHMR,
     folders: list[Path],
     scratch: Path,
-    decoded: Path,
     device: str,
 ) -> list[dict[str, float]]:
     """Trains ``model`` in place on the shards in ``folders``; returns the history."""
     train = job["train"]
-    with parallel.leader_first():
-        shards = [_pixels(ImageShard(folder), decoded) for folder in folders]
+    shards = [ImageShard(folder) for folder in folders]
 
     def crops(start: int, every: int) -> Iterator[CropBatch]:
         return iterate_crops(

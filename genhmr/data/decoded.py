@@ -1,4 +1,8 @@
-"""A shard with its images decoded once: for small sets, and for training on a CPU."""
+"""A shard with its images decoded once: for sets that fit into memory and are read very often.
+
+The stages read the JPEGs: a decoding takes a fifth of a millisecond, a training step of one crop on
+a CPU a hundred times that, and a decoded set ten times the room.
+"""
 
 from __future__ import annotations
 
