@@ -31,15 +31,17 @@ RENDERED = 0.0085  # an image generated and cropped
 CROPPED = 0.02  # a crop of a 1920 x 1080 JPEG
 READ = 1e-5  # a recorded pose turned and written, assumed
 START = 0.7  # of a stage, most of it DVC's own
-# The sizes at which these were measured: those of profiles mini and open.
+# The sizes at which these were measured: those of profiles mini and open, but for crops that had
+# 64 x 48 pixels of frames of 192, in as many patches.
 MEASURED_VIT = {"image_size": [128, 96], "model": {"patch": 16, "dim": 192, "depth": 6}}
 MEASURED_MODEL = {"width": 128, "layers": 4}
 MEASURED_TOKENIZER = {"num_tokens": 48, "num_codes": 512, "width": 128}
 
 GPU_RATE = 3.5e14  # operations a second in bfloat16: a third of an H100's peak, assumed
-# Seconds that a training step takes however small it is, most of them spent launching its kernels:
-# one process on an H200, 2026-11-26 (256 crops, 64 poses, 256 crops; the lifter's is assumed).
-GPU_STEP = {"backbone": 0.03, "tokenizer": 0.018, "lifter": 0.018, "transformer": 0.125}
+# Seconds that a training step takes however small it is, most of them spent launching its kernels.
+# Of backbone and transformer those of 256 crops on an H200, the latter beside ten other trainings
+# (datasets/open/weights/README.md), the others assumed.
+GPU_STEP = {"backbone": 0.03, "tokenizer": 0.02, "lifter": 0.02, "transformer": 0.195}
 GPU_PASS = 0.005  # seconds a pass takes however small its batch is, assumed
 TRAINING = 3  # forward and backward over forward
 

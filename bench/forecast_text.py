@@ -82,9 +82,9 @@ def table(lines: Sequence[Line]) -> str:
         *rows,
         f"(CPU: seconds measured on {CPU} at the open world's sizes, scaled by operations; a "
         "training is one process on one core, `torchrun` with two takes about half)",
-        f"(GPU: operation counts at a third of the peak of {GPU}, but no step "
-        "shorter than one measured on an H200, one job after another; what has no use for one as "
-        "on the CPU)",
+        f"(GPU: operation counts at a third of the peak of {GPU}, but no step shorter than on an "
+        "H200, where backbone and transformer were measured; one job after another; what has no "
+        "use for one as on the CPU)",
         "(disk: shards, models and metrics under build; DVC's cache is a second copy of them where "
         "the file system has no reflinks, and the raw releases are not counted)",
     ])  # fmt: skip

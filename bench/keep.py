@@ -266,9 +266,9 @@ def _readme(job: Json) -> str:
 It stands as the third column (`open_run`) beside the reported numbers and the rerun in every
 comparison, so that a newcomer's short trainings have something to stand beside. All of it is the
 open world, none of it the paper's data. It grows in pieces: with `profile: open` in `params.yaml`
-run some models (`dvc repro evaluate@loss-pose`), then `python -m bench keep` adds the errors of every image and pose to `measured/` and makes tables
-and claims anew from all of it; the machine, the commit and the seconds of every piece are in
-`provenance/`.
+run some models (`dvc repro evaluate@loss-pose`), then `python -m bench keep` adds the errors of
+every image and pose to `measured/` and makes tables and claims anew from all of it; the machine,
+the commit and the seconds of every piece are in `provenance/`.
 
 * Base: {origin}.
 * Variants: {len(set(trained) - {base})} trained, {" or ".join(lengths) or "no"} steps each.

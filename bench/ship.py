@@ -43,13 +43,16 @@ def ship(jobs: dict[str, Json], build: Path, provenance: Path, target: Path) -> 
         Bytes of the three files.
 
     Raises:
-        UserError: the base is not trained by this plan, or was trained by another one.
+        UserError: the plan is not of profile open in the open world or trains no base, or the base
+            was trained by another plan.
     """
-    base = jobs["transformer/base.json"]
-    if base["weights"]:
+    base, plan = jobs["transformer/base.json"], jobs["tables.json"]
+    # Nothing learned from licensed data may be shipped, and no other profile is worth it.
+    if plan["profile"] != "open" or plan["source"] != "open" or base["weights"]:
         raise UserError(
-            "this profile takes the shipped weights and trains none: set profile to open in "
-            "params.yaml and run it first."
+            f"profile {plan['profile']} on {plan['source']} data is planned, with weights that are "
+            f"{'shipped' if base['weights'] else 'trained'}: only a base that profile open trained "
+            "in the open world is shipped."
         )
     records = _records(jobs, base["tokenizer"], provenance)
     folder = build / "models" / "transformer" / "base"

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=None)  # few, and a CUDA graph that reads one must never lose it
 def table(values: tuple, dtype: torch.dtype, device: torch.device) -> Tensor:
     """The same tensor at every call, not to be written into.
 

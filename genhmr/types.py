@@ -119,6 +119,11 @@ class MotionClip:
     up: str
 
 
+def moved(tensor: Tensor, device: torch.device | str) -> Tensor:
+    """The tensor on another device; from page-locked memory to a GPU without waiting for it."""
+    return tensor.to(device, non_blocking=str(device) != "cpu")
+
+
 @dataclass(frozen=True)
 class CropBatch:
     """Square person crops with their targets, all in the augmented crop's own camera.
@@ -145,8 +150,7 @@ class CropBatch:
 
     def to(self, device: torch.device | str) -> "CropBatch":
         """The same batch on another device."""
-        moved = {f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)}
-        return CropBatch(**moved)
+        return CropBatch(**{f.name: moved(getattr(self, f.name), device) for f in fields(self)})
 
     def pin_memory(self) -> "CropBatch":
         """The same batch in page-locked memory, from which it moves to a GPU without waiting."""

@@ -8,9 +8,7 @@ batches it would have got.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -79,7 +77,6 @@ def make_crops(
     rows: np.ndarray,
     size: int,
     augmentation: Augmentation | None = None,
-    pool: ThreadPoolExecutor | None = None,
 ) -> CropBatch:
     """The crops of some rows of a shard.
 
@@ -88,7 +85,6 @@ def make_crops(
         rows: (B,) int rows of its annotations.
         size: side of the crops in pixels.
         augmentation: what to do to each; None for the plain boxes.
-        pool: threads that decode and warp; None for the calling thread.
 
     Returns:
         CropBatch, targets in the augmented crop's own camera.
@@ -102,13 +98,10 @@ def make_crops(
     pixels = np.empty((len(rows), size, size, 3), np.uint8)
     matrices = crop_matrices(done, size)
 
-    def draw(i: int) -> None:
-        warp_square(source.image(int(rows[i])), matrices[i], size, pixels[i])
+    for i, row in enumerate(rows):
+        warp_square(source.image(int(row)), matrices[i], size, pixels[i])
         left, top, right, bottom = np.round(done.occluder[i] * size).astype(int)
         pixels[i, top:bottom, left:right] = done.occluder_colour[i]
-
-    for _ in (pool.map if pool else map)(draw, range(len(rows))):
-        pass  # each draws into its own slice of pixels
     pose = augment_pose(done, columns["pose"][rows])
     has_smpl = torch.from_numpy(columns["has_smpl"][rows])
     pose[~has_smpl] = torch.eye(3)
@@ -137,7 +130,6 @@ def _batch(
     size: int,
     augment: AugmentConfig | None,
     rng: np.random.Generator,
-    pool: ThreadPoolExecutor | None,
 ) -> CropBatch:
     """One batch from several shards, grouped by shard; ``index`` counts over all shards."""
     firsts = np.concatenate([[0], np.cumsum([len(source) for source in sources])])
@@ -148,7 +140,7 @@ def _batch(
         if augment is not None:
             keypoints = source.annotations["keypoints_2d"][own]
             augmentation = sample_augmentation(rng, keypoints, *boxes(source, own), augment)
-        crops = make_crops(source, own, size, augmentation, pool)
+        crops = make_crops(source, own, size, augmentation)
         crops.index.add_(int(firsts[number]))
         parts.append(crops)
     return _concatenate(parts)
@@ -165,7 +157,6 @@ def iterate_crops(
     drop_last: bool = False,
     weights: Sequence[float] | None = None,
     start_step: int = 0,
-    workers: int = 0,
     every: int = 1,
 ) -> Iterator[CropBatch]:
     """Batches of crops, for evaluation (the defaults) or for training.
@@ -184,7 +175,6 @@ def iterate_crops(
         weights: share of each shard in the crops. Mixing goes on for ever: each shard is
             reshuffled when it is used up, so ``epochs`` must be None or left at 1.
         start_step: first step to yield, for a training that resumes.
-        workers: threads that decode and warp, and prepare two batches ahead; 0 for none.
         every: yield the batch of each so many-th step alone, from ``start_step`` on: the share of
             one of several processes that make the batches between them.
 
@@ -213,35 +203,9 @@ def iterate_crops(
     else:
         last, plan = None, mixed_rows(lengths, weights, batch_size, seed, start_step)
 
-    def batches(pool: ThreadPoolExecutor | None) -> Iterator[tuple]:
-        for step, (which, rows) in enumerate(plan, start_step):
-            if last is not None and step >= last:
-                return
-            if (step - start_step) % every:
-                continue
+    for step, (which, rows) in enumerate(plan, start_step):
+        if last is not None and step >= last:
+            return
+        if (step - start_step) % every == 0:
             step_rng = np.random.default_rng([seed, step])
-            yield sources, which, rows, size, augment, step_rng, pool
-
-    if workers == 0:
-        for arguments in batches(None):
-            yield _batch(*arguments)
-    else:
-        yield from _ahead(batches, workers)
-
-
-def _ahead(
-    batches: Callable[[ThreadPoolExecutor], Iterator[tuple]], workers: int
-) -> Iterator[CropBatch]:
-    """The same batches, prepared by threads while the caller uses the last one."""
-    pending: deque[Future[CropBatch]] = deque()
-    with ThreadPoolExecutor(workers) as pool, ThreadPoolExecutor(1) as conductor:
-        try:
-            for arguments in batches(pool):
-                pending.append(conductor.submit(_batch, *arguments))
-                if len(pending) > 2:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            for future in pending:
-                future.cancel()
+            yield _batch(sources, which, rows, size, augment, step_rng)

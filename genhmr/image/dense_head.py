@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from genhmr.image.pyramid import FeaturePyramid
 from genhmr.image.vit import ViTBackbone
-from genhmr.types import NUM_JOINTS, NUM_KEYPOINTS
+from genhmr.types import NUM_JOINTS, NUM_KEYPOINTS, moved
 
 NUM_PARTS = NUM_JOINTS + 1  # 0 is the background
 HEAD_SCALE = 4  # the targets live on the 4x map: 32 x 24 cells for an 8 x 6 grid
@@ -41,8 +41,7 @@ class DenseTargets:
 
     def to(self, device: torch.device | str) -> DenseTargets:
         """The same labels on another device."""
-        moved = {f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)}
-        return DenseTargets(**moved)
+        return DenseTargets(**{f.name: moved(getattr(self, f.name), device) for f in fields(self)})
 
     def pin_memory(self) -> DenseTargets:
         """The same labels in page-locked memory, from which they move to a GPU without waiting."""

@@ -31,7 +31,7 @@ def join(device: str) -> None:
         return
     if device == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    # The first process may render or decode a data set while the others wait for it.
+    # The first process may render a data set while the others wait for it.
     dist.init_process_group("nccl" if device == "cuda" else "gloo", timeout=timedelta(hours=6))
 
 

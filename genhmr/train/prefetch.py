@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
@@ -9,21 +10,21 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from genhmr.cores import usable_cores
-from genhmr.train import parallel
 
 T = TypeVar("T")
-MOST = 4  # processes; two make crops of 128 pixels as fast as one H100 takes them
+MOST = 4  # processes; more were never needed
 
 
 def loader_processes(device: str) -> int:
     """How many processes should make batches for a training on ``device``.
 
     None on a CPU, whose cores the training itself needs. Beside a GPU up to four, of the cores
-    that this process may use and that no other process of the same training has.
+    that this process may use and that no other process of the same training on this machine has.
     """
     if device == "cpu":
         return 0
-    return max(1, min(MOST, usable_cores() // parallel.size() - 1))
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # torchrun's
+    return max(1, min(MOST, usable_cores() // here - 1))
 
 
 class _Stream(IterableDataset, Generic[T]):
@@ -47,7 +48,8 @@ def prefetch(
     Args:
         batches: (first, every) -> the batches of the steps first, first + every, ...; each must
             follow from its step alone. With workers it runs in forked processes, which must not
-            touch a GPU, and its tensors come back through shared memory.
+            touch a GPU, and its tensors come back through shared memory (/dev/shm), where two
+            batches a worker must find room.
         start: the first step.
         workers: processes; 0 makes every batch when it is asked for, in this one.
 
@@ -57,6 +59,8 @@ def prefetch(
     if workers == 0:
         yield from batches(start, 1)
         return
+    # Forked, since what closures hold cannot be sent to a spawned process. A fork after threads of
+    # OpenMP is safe as long as it starts none, and DataLoader leaves each worker one thread.
     yield from DataLoader(
         _Stream(batches, start),
         batch_size=None,

@@ -34,7 +34,7 @@ from genhmr.train.dense_data import DenseSet, augment_batch, batch_rows, normali
 from genhmr.train.dense_scores import batch_targets, evaluate_dense
 from genhmr.train.loop import ResumableLoop, cosine_lr, set_lr
 from genhmr.train.prefetch import loader_processes, prefetch
-from genhmr.types import UserError
+from genhmr.types import UserError, moved
 
 
 def build_dense_model(
@@ -98,7 +98,8 @@ def pretrain_backbone(
         seed: of initial weights, order and augmentation.
         device: "cpu" or "cuda".
         threads: CPU threads of torch, or None to leave them.
-        bf16: bfloat16 autocast; 1.6x faster than float32 on a CPU with AVX512-BF16.
+        bf16: bfloat16 autocast; 1.6x faster than float32 on a CPU with AVX512-BF16. Without it a
+            GPU's products are TF32.
         max_seconds: end after this much training time, all runs together.
         start_from: an earlier export of the same sizes to begin with, instead of from scratch.
 
@@ -161,7 +162,7 @@ def pretrain_backbone(
         set_lr(optimiser, cosine_lr(step, steps, lr, warmup))
         images, gain, targets = next(batches)
         with fast_precision(device, bf16), parallel.torch_stream(seed, step):
-            images, gain = (part.to(device, non_blocking=True) for part in (images, gain))
+            images, gain = (moved(part, device) for part in (images, gain))
             prediction = model(normalise_images(images, gain))
             losses = dense_loss(prediction, targets.to(device))
             losses["total"].backward()

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from genhmr.precision import fast_precision
+from genhmr.precision import fast_precision, tensor_cores
 from genhmr.train import parallel
 from genhmr.train.averaging import WeightAverage
 from genhmr.train.loop import ResumableLoop, cosine_lr, set_lr
@@ -20,7 +20,7 @@ from genhmr.transformer.gumbel import annealed_temperature
 from genhmr.transformer.losses import LossWeights
 from genhmr.transformer.objective import JointsFn, training_losses
 from genhmr.transformer.schedules import random_training_mask
-from genhmr.types import CropBatch
+from genhmr.types import CropBatch, moved
 
 
 def train_transformer(
@@ -89,7 +89,7 @@ def train_transformer(
         clip_norm: maximal norm of the gradient.
         seed: of masks and Gumbel noise.
         device: where to train; the batches are moved there.
-        bfloat16: autocast of the matrix products.
+        bfloat16: autocast of the matrix products; on a GPU they are TF32 without it.
         checkpoint_every: steps.
         log_every: steps between entries of the history (means since the last entry).
         max_seconds: stop after this much time.
@@ -150,17 +150,18 @@ def train_transformer(
         mask |= ~batch.has_smpl[:, None]
         # Looked up here, a mask costs a GPU nothing: there the host would wait for all that came
         # before, several times a step.
-        places = mask.flatten().nonzero()[:, 0].to(device, non_blocking=True)
-        batch, mask = batch.to(device), mask.to(device, non_blocking=True)
-        with fast_precision(str(device), bfloat16), parallel.torch_stream(seed, step):
-            with torch.set_grad_enabled(not frozen):
-                grid = model.backbone(batch.images)
-            loss, parts = training_losses(
-                model, model.encode_grid(grid), batch, joints_fn, mask, generator, temperature,
-                weights, geometry_scale, all_tokens, target_spread, expected_scale, places,
-            )  # fmt: skip
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        places = moved(mask.flatten().nonzero()[:, 0], device)
+        batch, mask = batch.to(device), moved(mask, device)
+        with tensor_cores(str(device), bfloat16):
+            with fast_precision(str(device), bfloat16), parallel.torch_stream(seed, step):
+                with torch.set_grad_enabled(not frozen):
+                    grid = model.backbone(batch.images)
+                loss, parts = training_losses(
+                    model, model.encode_grid(grid), batch, joints_fn, mask, generator, temperature,
+                    weights, geometry_scale, all_tokens, target_spread, expected_scale, places,
+                )  # fmt: skip
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
         parallel.average_gradients(trainable)
         norm = torch.nn.utils.clip_grad_norm_(trainable, clip_norm)
         optimiser.step()

@@ -48,8 +48,10 @@ def flatten_maps(features: list[Tensor] | tuple[Tensor, ...]) -> FlatMaps:
     """Concatenates maps (B, C, H_l, W_l) of all levels into one pixel-major tensor."""
     shapes = tuple((int(f.shape[2]), int(f.shape[3])) for f in features)
     values = torch.cat([f.permute(0, 2, 3, 1).flatten(1, 2) for f in features], dim=1)
-    values = values.float()  # also under autocast: neither backward pass knows bfloat16
-    if values.device.type != "cpu" or not values.requires_grad:
+    on_cpu = values.device.type == "cpu"
+    if on_cpu or values.requires_grad:  # also under autocast: no backward pass knows bfloat16
+        values = values.float()
+    if not (on_cpu and values.requires_grad):
         return FlatMaps(values, shapes)
     from genhmr.transformer.deformable_cpu import CollectGradient, GradientSink
 
@@ -82,7 +84,9 @@ def bilinear_corners(
     step = table(_CORNERS, kind, device)  # (4, 2)
     place = locations * size - 0.5
     low = place.detach().floor()
-    share = ((1 - step) + (2 * step - 1) * (place - low)[..., None, :]).prod(-1)
+    # Not prod(), whose gradient looks for zeros on the host.
+    across, down = ((1 - step) + (2 * step - 1) * (place - low)[..., None, :]).unbind(-1)
+    share = across * down
     corner, size = low[..., None, :] + step, size[..., None, :]
     inside = ((corner >= 0) & (corner < size)).all(-1)
     # minimum/maximum before the cast: far-away samples must not overflow the index.

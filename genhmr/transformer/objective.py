@@ -66,7 +66,6 @@ def training_losses(
             decodes. Not the paper's (0); where training is short its gradient, which has neither
             the variance of a drawn code nor the bias of the straight-through step, is what
             teaches the features where limbs are.
-
         places: (N,) int64, where the mask of items with ground truth and the whole of the others
             is True, counted through B L. Without it they are looked up, which makes the host wait
             for the device.

@@ -77,7 +77,6 @@ def random_training_mask(
     length: int,
     generator: torch.Generator,
     tau_max: float = 1.0,
-    device: torch.device | str = "cpu",
 ) -> Tensor:
     """Draws one mask per item: ceil(gamma(tau) L) random positions, tau ~ U(0, tau_max).
 
@@ -87,9 +86,8 @@ def random_training_mask(
     Args:
         batch_size: B.
         length: L.
-        generator: source of the noise; its device must be ``device``.
+        generator: CPU generator.
         tau_max: upper end of the uniform distribution of tau, in (0, 1].
-        device: where the mask is made.
 
     Returns:
         (B, L) bool, True where the token is replaced by [MASK].
@@ -99,8 +97,8 @@ def random_training_mask(
     """
     if not 0.0 < tau_max <= 1.0:
         raise ValueError(f"tau_max must be in (0, 1], got {tau_max}")
-    tau = torch.rand(batch_size, 1, generator=generator, device=device) * tau_max
+    tau = torch.rand(batch_size, 1, generator=generator) * tau_max
     count = torch.ceil(training_mask_ratio(tau) * length).clamp(1, length)
-    order = torch.rand(batch_size, length, generator=generator, device=device).argsort(dim=1)
+    order = torch.rand(batch_size, length, generator=generator).argsort(dim=1)
     # order is a uniform permutation per row; the positions holding a rank below count are masked.
     return order < count

@@ -92,9 +92,12 @@ def test_a_training_that_is_not_the_planned_one_is_refused(jobs, run, tmp_path, 
 
 def test_what_is_shipped_already_and_what_did_not_run_is_refused(jobs, run, tmp_path):
     build, records = run
-    mini = build_jobs(read_yaml(ROOT / "params.yaml"), read_yaml(ROOT / "variants.yaml"))
-    with pytest.raises(UserError, match="trains none: set profile to open"):
-        ship(mini, build, records, tmp_path / "weights")
+    params, variants = read_yaml(ROOT / "params.yaml"), read_yaml(ROOT / "variants.yaml")
+    licensed = {"data": {"source": "licensed"}}
+    for knobs in ({}, {"profile": "smoke"}, {"weights": "trained"}, {"profile": "paper"} | licensed,
+                  {"profile": "open"} | licensed, {"profile": "open", "weights": "shipped"}):
+        with pytest.raises(UserError, match="only a base that profile open trained"):
+            ship(build_jobs(params | knobs, variants), build, records, tmp_path / "weights")
     (build / "models/transformer/base" / GENHMR_FILE).unlink()
     with pytest.raises(UserError, match="genhmr.safetensors is missing: run the stage"):
         ship(jobs, build, records, tmp_path / "weights")

@@ -52,5 +52,5 @@ def test_rows_run_with_everything_on_the_device():
     assert any("The goals hold for one thread of a CPU" in row for row in rows)
     # bfloat16: half of the 12.4 MB that the weights of the image side take in float32.
     image = next(line for line in lines if line.startswith("image side"))
-    assert "(bytes)" in image and "weights 6.25 MB" in image
+    assert "(bytes)" in image and "weights 6.26 MB" in image
     assert sum(line.startswith("no CUDA graph of ") for line in lines) == 3

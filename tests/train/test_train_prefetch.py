@@ -39,5 +39,5 @@ def test_a_cpu_makes_its_own_batches_and_a_gpu_has_no_more_workers_than_cores(mo
     for cores, expected in ((1, 1), (2, 1), (4, 3), (64, 4)):
         monkeypatch.setattr("genhmr.train.prefetch.usable_cores", lambda cores=cores: cores)
         assert loader_processes("cuda") == expected
-    monkeypatch.setattr("genhmr.train.parallel.size", lambda: 16)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "16")
     assert loader_processes("cuda") == 3  # 64 cores among 16 processes

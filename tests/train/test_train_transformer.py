@@ -8,6 +8,7 @@ import torch
 from genhmr.inference.predict import predict
 from genhmr.train.averaging import WeightAverage
 from genhmr.train.transformer import train_transformer
+from genhmr.transformer.objective import training_losses
 from genhmr.types import UserError
 from tests.transformer.tiny_models import composed, stick_joints, tiny_batch
 
@@ -123,3 +124,19 @@ def test_average_follows_a_moving_weight():
     assert module.weight.item() == 29.0
     with pytest.raises(ValueError):
         WeightAverage(module, 1.0)
+
+
+def test_the_masked_places_are_handed_over_with_the_mask(tmp_path, monkeypatch):
+    """Of what has no ground truth all, else those of the mask; in every step another draw."""
+    seen = []
+
+    def look(model, features, batch, joints_fn, mask, *options):
+        places = options[-1]
+        assert mask[~batch.has_smpl].all()
+        assert torch.equal(places, mask.flatten().nonzero()[:, 0])
+        seen.append(places)
+        return training_losses(model, features, batch, joints_fn, mask, *options)
+
+    monkeypatch.setattr("genhmr.train.transformer.training_losses", look)
+    train(composed(), tmp_path, steps=4)
+    assert len(seen) == 4 and not all(torch.equal(seen[0], other) for other in seen[1:])
