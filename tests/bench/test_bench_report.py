@@ -66,7 +66,7 @@ def test_the_committed_run_judges_beside_this_one(run, tmp_path):
     pd.read_csv(path, dtype=str).assign(tau=["0.5", ""], open_tau=["", "-0.5"]).to_csv(path)
     html = report((results, build), tmp_path / "report")
     page = Page(html)
-    assert "8 claims by the committed open run: 8 contradicted." in page.words
+    assert "6 claims of the paper by the committed open run: 6 contradicted." in page.words
     rows = [attrs for _, attrs in page.elements if str(attrs.get("id")).startswith("claim-t")]
     assert len(rows) == 8 and {attrs["data-open-run"] for attrs in rows} == {"contradicted"}
     # What the script filters by is how a browser calls data-open-run.
