@@ -23,7 +23,7 @@ from bench.claims_report import write_claims
 from bench.histories import keep_history
 from bench.kept import NUMBERS
 from bench.plan import build_jobs
-from bench.provenance import job_digest, record_name
+from bench.provenance import job_digest, record_of
 from bench.stage import whole_folder
 from bench.status import METRICS, models_left_out
 from bench.tables import write_tables
@@ -85,9 +85,7 @@ def _piece(model: str, jobs: dict[str, Json], weights: dict[str, bytes]) -> Piec
     records, digest = {}, hashlib.sha256()
     for key in parts:
         job = jobs[f"{key}.json"]
-        of, _, own = key.partition("/")
-        alone = of in ("backbone", "lifter")  # there is one of each
-        records[record_name(of, "" if alone else own)] = job_digest(job)
+        records[record_of(key)] = job_digest(job)
         digest.update(job_digest({k: v for k, v in job.items() if k != "device"}).encode())
         if path := job.get("weights"):
             if path not in weights:

@@ -119,6 +119,12 @@ def record_name(kind: str, name: str = "") -> str:
     return f"{stage}-{name}" if name else stage
 
 
+def record_of(job: str) -> str:
+    """Stem of the record of a job by its key in the plan: "lifter/base" -> "train-lifter"."""
+    kind, _, name = job.partition("/")
+    return record_name(kind, "" if kind in ("backbone", "lifter") else name)  # one of each
+
+
 def job_digest(job: dict[str, Any]) -> str:
     """SHA-256 of a job of the plan."""
     return hashlib.sha256(json.dumps(job, sort_keys=True).encode()).hexdigest()

@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from bench.provenance import job_digest, record_name
+from bench.provenance import job_digest, record_of
 from bench.stage import require_made
 from genhmr.train.checkpoint import (
     BACKBONE_FILE,
@@ -81,11 +81,10 @@ def _records(jobs: dict[str, Json], tokenizer: str, provenance: Path) -> list[Pa
     """Of the trainings that the base follows from, each of the job as it is planned."""
     found = []
     for key in ("backbone/base", "lifter/base", f"tokenizer/{tokenizer}", "transformer/base"):
-        job, (kind, _, name) = jobs[f"{key}.json"], key.partition("/")
+        job = jobs[f"{key}.json"]
         if "skip" in job:
             continue
-        alone = kind in ("backbone", "lifter")  # there is one of each
-        path = provenance / f"{record_name(kind, '' if alone else name)}.json"
+        path = provenance / f"{record_of(key)}.json"
         digest = json.loads(path.read_text())["job_sha256"] if path.exists() else None
         if digest != job_digest(job):
             raise UserError(
