@@ -102,7 +102,7 @@ def data(role: str) -> None:
     from bench.data import prepare
 
     with recorded(PROVENANCE, "data", job, role):
-        prepare(job, BUILD / "data" / role)
+        prepare(job, BUILD / "data" / role, BUILD / "scratch" / "data" / role)
 
 
 @cli.command()
@@ -194,8 +194,9 @@ def evaluate(name: str) -> None:
         return
     from bench.evaluate import score_model
 
+    scratch = BUILD / "scratch" / "evaluate" / name
     with recorded(PROVENANCE, "evaluate", job, name):
-        score_model(job, read_job("transformer", name), BUILD, out)
+        score_model(job, read_job("transformer", name), BUILD, out, scratch)
 
 
 @cli.command()

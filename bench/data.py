@@ -6,6 +6,7 @@ from a licensed release: the same readers read both.
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,14 @@ from genhmr.world.generate import generate
 MOTION = Path("datasets/open/motion")
 
 
-def prepare(job: dict[str, Any], out: Path) -> None:
+def prepare(job: dict[str, Any], out: Path, scratch: Path) -> None:
     """Writes one shard a split under ``out``.
 
     Args:
         job: ``build/plan/data/<role>.json``.
         out: folder of the shards; replaced.
+        scratch: what is written so far; a run that was stopped while it read pictures goes on
+            from the whole tars in there (:mod:`genhmr.data.shard_journal`). Removed at the end.
 
     Raises:
         UserError: raw data or body files are missing or damaged.
@@ -41,17 +44,21 @@ def prepare(job: dict[str, Any], out: Path) -> None:
             f"{raw} is missing: unpack {job['name']} there (see datasets/raw/README.md), "
             "or set data.source to open."
         )
+    for split, count in job["counts"].items():
+        written, found = _write_shard(job, raw, bodies, split, count, scratch)
+        what = "poses" if job["kind"] in MOTION_KINDS else f"of {found} person crops"
+        click.echo(f"{job['name']} {split}: {written} {what}")
     with whole_folder(out) as part:
-        for split, count in job["counts"].items():
-            written, found = _write_shard(job, raw, bodies, split, count, part / split)
-            what = "poses" if job["kind"] in MOTION_KINDS else f"of {found} person crops"
-            click.echo(f"{job['name']} {split}: {written} {what}")
+        for split in job["counts"]:
+            (scratch / split).rename(part / split)
+    shutil.rmtree(scratch)
 
 
 def _write_shard(
-    job: dict[str, Any], raw: Path, bodies: Bodies, split: str, count: int, target: Path
+    job: dict[str, Any], raw: Path, bodies: Bodies, split: str, count: int, scratch: Path
 ) -> tuple[int, int]:
     """One shard; how many records it has, and how many the data set has."""
+    target = scratch / split
     source = job["splits"][split]
     if job["kind"] in MOTION_KINDS:
         clips, stride = list(read_motion(job["kind"], raw, source)), 1
@@ -61,7 +68,8 @@ def _write_shard(
         return write_motion_shard(clips, target, job["name"], split, stride), poses
     frames = list(read_images(job["kind"], raw, source, bodies))
     chosen = list(spread(frames, count))
+    notes = scratch / f"{split}.journal"
     written = write_image_shard(
-        chosen, target, job["stored"], job["name"], split, total=len(chosen)
+        chosen, target, job["stored"], job["name"], split, total=len(chosen), journal=notes
     )
     return written, len(frames)

@@ -23,9 +23,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from bench.evaluate_extras import Extras, write_timing, write_trace
+from bench.evaluate_extras import write_timing, write_trace
+from bench.evaluate_spans import MeasuredSpans
 from bench.infer import refine, sample
-from bench.stage import pick_device, seed_folder, spread, whole_folder
+from bench.inputs import inputs_of
+from bench.stage import pick_device, scratch_folder, seed_folder, spread, whole_folder
 from genhmr.baselines.mean_pose import MeanPose, fit_mean_pose
 from genhmr.body.joints import body25
 from genhmr.body.model_files import Bodies, load_bodies
@@ -76,8 +78,11 @@ def _unique(settings: Json) -> dict[str, list[str]]:
     return groups
 
 
-def score_model(job: Json, trained: Json, build: Path, out: Path) -> None:
+def score_model(job: Json, trained: Json, build: Path, out: Path, scratch: Path) -> None:
     """Scores one model, every seed of it, under all its settings.
+
+    An evaluation that was stopped goes on from what it had measured, see
+    :mod:`bench.evaluate_spans`.
 
     Args:
         job: ``build/plan/evaluate/<name>.json``.
@@ -88,9 +93,19 @@ def score_model(job: Json, trained: Json, build: Path, out: Path) -> None:
             job's settings ``mean-pose`` and, of a model with a guide, ``lifted``); of a model
             with a setting ``headline`` also ``timing.json``, ``trace.npz`` and, of that
             setting and the first seed, ``gallery-``, ``failures-`` and ``predictions-<role>.npz``.
+        scratch: what is measured so far; removed at the end.
     """
-    with whole_folder(out) as part:
-        _score_into(part, job, trained, build)
+    device = pick_device(job["device"])
+    jobs = {"evaluate/job.json": job, "transformer/job.json": trained}
+    from_what = inputs_of("evaluate", "job", jobs, build) | {
+        # Sums are rounded in another order by another device or version of torch.
+        "device": torch.cuda.get_device_name() if device == "cuda" else device,
+        "torch": torch.__version__,
+    }
+    folder = build / "models" / "transformer" / job["model"]
+    weights = sorted(folder.rglob("*.safetensors"))
+    with whole_folder(out) as part, scratch_folder(scratch, from_what, weights) as measured:
+        _score_into(part, measured, job, trained, build)
 
 
 @dataclass(frozen=True)
@@ -100,6 +115,7 @@ class _Work:
     job: Json
     build: Path
     out: Path
+    measured: Path
     device: str
     models: list[GenHMR]
     bodies: Bodies
@@ -107,7 +123,7 @@ class _Work:
     mean: MeanPose
 
 
-def _score_into(part: Path, job: Json, trained: Json, build: Path) -> None:
+def _score_into(part: Path, measured: Path, job: Json, trained: Json, build: Path) -> None:
     device = pick_device(job["device"])
     folder = build / "models" / "transformer" / job["model"]
     bodies = load_bodies(Path(job["bodies"]))
@@ -115,6 +131,7 @@ def _score_into(part: Path, job: Json, trained: Json, build: Path) -> None:
         job,
         build,
         part,
+        measured,
         device,
         [load_genhmr(seed_folder(folder, index), device) for index in range(job["models"])],
         bodies,
@@ -165,65 +182,84 @@ def _score_shared(role: str) -> pd.DataFrame:
 
 def _score_set(work: _Work, role: str) -> pd.DataFrame:
     """Scores one set under all settings, and writes its gallery and predictions."""
-    job, device, dataset = work.job, work.device, work.job["sets"][role]
+    job, dataset = work.job, work.job["sets"][role]
     shard = ImageShard(work.build / "data" / role / "test")
-    groups = _unique({n: s for n, s in job["settings"].items() if role in s["sets"]})
     # SPIN's Human3.6M files may hold markers only: then SPIN's own evaluator is the protocol.
     marked = not shard.annotations["has_smpl"].all()
     protocol = protocol_for(dataset["kind"], "spin" if marked else REFERENCE)
-    scorer = Evaluator(protocol, work.bodies, device)
-    extras = Extras(len(shard))
-    tables: list[pd.DataFrame] = []
-    batches = iterate_crops(shard, job["batch"], job["crop"])
-    count = -(-len(shard) // job["batch"])
+    groups = _unique({n: s for n, s in job["settings"].items() if role in s["sets"]})
+    scored = _Set(role, shard, groups, marked, Evaluator(protocol, work.bodies, work.device))
+    spans = MeasuredSpans(work.measured, role, len(shard))
+    begin, count = spans.measured, -(-len(shard) // job["batch"])
     chosen = set(spread(range(len(shard)), job["images"]))
-    place = list(job["sets"]).index(role) if _SHARED else 0
     bar = tqdm(
-        batches, f"evaluate {dataset['name']}", total=count, mininterval=2, position=place
+        iterate_crops(shard, job["batch"], job["crop"], start_step=begin),
+        f"evaluate {dataset['name']}",
+        total=count,
+        initial=begin,
+        mininterval=2,
+        position=list(job["sets"]).index(role) if _SHARED else 0,
     )
-    for batch in bar:
+    for number, batch in enumerate(bar, begin):
         batch = _only(batch, chosen)
-        if not len(batch.index):
-            continue
-        rows = batch.index.numpy()
-        genders, keys = shard.annotations["gender"][rows], shard.annotations["key"][rows]
-        truth = None if marked else scorer.pose_truth(batch.pose, batch.betas, genders)
+        if len(batch.index):
+            _score_batch(work, scored, batch, spans)
+        spans.end_batch(number)
+    return spans.join(count, work.out)
 
-        def score(pose: Tensor, betas: Tensor) -> dict[str, np.ndarray]:
-            return scorer.measure(pose, betas, truth, batch.joints_3d)  # noqa: B023
 
-        about = {"role": role, "key": keys}
-        points = _detections(job, shard, rows, batch, Path(dataset["raw"])).to(device)
-        mean_bodies = [torch.from_numpy(a) for a in work.mean.predict(len(rows))]
-        errors = score(*mean_bodies)
-        for seed, model in enumerate(work.models):
-            with torch.no_grad():
-                features = model.encode_image(batch.images.to(device))
-            tables.append(_frame(["mean-pose"], 0, seed, about, errors))
-            others = {"mean pose": (mean_bodies[0], errors["mpjpe"])}
-            if features.guide is not None:  # what sampling starts from, regressed in one go
-                lifted = score(features.guide.pose, features.betas)
-                tables.append(_frame(["lifted"], 0, seed, about, lifted))
-                others["lifted keypoints"] = (features.guide.pose, lifted["mpjpe"])
-            samples: dict[str, Prediction] = {}  # settings that differ in refinement share one
-            for key, names in groups.items():
-                setting = json.loads(key)
-                ugs = json.dumps(setting["ugs"])
-                if ugs not in samples:
-                    samples[ugs] = sample(model, features, setting, rows, job["seed"])
-                sampled = samples[ugs]
-                path, cams = [sampled.pose], [sampled.cam]
-                if setting["refine"]["iters"]:
-                    trace = refine(model, work.joints, sampled, points, setting["refine"])
-                    path, cams = list(trace.pose), list(trace.cam)
-                single = len(setting["report"]) == 1
-                for step in setting["report"]:
-                    own = score(path[step], sampled.betas)
-                    tables.append(_frame(names, 0 if single else step, seed, about, own))
-                if "headline" in names and seed == 0:
-                    extras.add(batch, keys, points, sampled, path, cams, others, score)
-    extras.write(work.out, role)
-    return pd.concat(tables, ignore_index=True)
+@dataclass(frozen=True)
+class _Set:
+    """One set and how it is scored; ``settings`` see :func:`_unique`."""
+
+    role: str
+    shard: ImageShard
+    settings: dict[str, list[str]]
+    marked: bool
+    scorer: Evaluator
+
+
+def _score_batch(work: _Work, of: _Set, batch: CropBatch, spans: MeasuredSpans) -> None:
+    """Adds the errors of a batch under all settings to the span, and what the figures need."""
+    job, device, tables, scorer = work.job, work.device, spans.tables, of.scorer
+    rows = batch.index.numpy()
+    keys, genders = of.shard.annotations["key"][rows], of.shard.annotations["gender"][rows]
+    truth = None if of.marked else scorer.pose_truth(batch.pose, batch.betas, genders)
+
+    def score(pose: Tensor, betas: Tensor) -> dict[str, np.ndarray]:
+        return scorer.measure(pose, betas, truth, batch.joints_3d)
+
+    about = {"role": of.role, "key": keys}
+    raw = Path(job["sets"][of.role]["raw"])
+    points = _detections(job, of.shard, rows, batch, raw).to(device)
+    mean_bodies = [torch.from_numpy(a) for a in work.mean.predict(len(rows))]
+    errors = score(*mean_bodies)
+    for seed, model in enumerate(work.models):
+        with torch.no_grad():
+            features = model.encode_image(batch.images.to(device))
+        tables.append(_frame(["mean-pose"], 0, seed, about, errors))
+        others = {"mean pose": (mean_bodies[0], errors["mpjpe"])}
+        if features.guide is not None:  # what sampling starts from, regressed in one go
+            lifted = score(features.guide.pose, features.betas)
+            tables.append(_frame(["lifted"], 0, seed, about, lifted))
+            others["lifted keypoints"] = (features.guide.pose, lifted["mpjpe"])
+        samples: dict[str, Prediction] = {}  # settings that differ in refinement share one
+        for key, names in of.settings.items():
+            setting = json.loads(key)
+            ugs = json.dumps(setting["ugs"])
+            if ugs not in samples:
+                samples[ugs] = sample(model, features, setting, rows, job["seed"])
+            sampled = samples[ugs]
+            path, cams = [sampled.pose], [sampled.cam]
+            if setting["refine"]["iters"]:
+                trace = refine(model, work.joints, sampled, points, setting["refine"])
+                path, cams = list(trace.pose), list(trace.cam)
+            single = len(setting["report"]) == 1
+            for step in setting["report"]:
+                own = score(path[step], sampled.betas)
+                tables.append(_frame(names, 0 if single else step, seed, about, own))
+            if "headline" in names and seed == 0:
+                spans.extras.add(batch, keys, points, sampled, path, cams, others, score)
 
 
 def _only(batch: CropBatch, chosen: set[int]) -> CropBatch:

@@ -114,22 +114,43 @@ class Extras:
         self._worst = sorted(self._worst, key=_badness, reverse=True)[:FAILURES]
 
     def write(self, folder: Path, role: str) -> None:
-        """Writes ``gallery-``, ``failures-`` and ``predictions-<role>.npz``, if anything came."""
-        if not self._predicted:
-            return
+        """Writes ``gallery-``, ``failures-`` and ``predictions-<role>.npz``, each if it has any."""
         for name, entries in (("gallery", self._gallery), ("failures", self._worst)):
-            np.savez_compressed(
-                folder / f"{name}-{role}.npz",
-                **{field: np.stack([entry[field] for entry in entries]) for field in entries[0]},
-            )
-        # For `python -m bench score`: the same numbers, and those of every other protocol.
-        np.savez(
-            folder / f"predictions-{role}.npz",
-            **{
-                name: np.concatenate([p[name] for p in self._predicted])
-                for name in self._predicted[0]
-            },
-        )
+            if entries:
+                fields = {f: np.stack([entry[f] for entry in entries]) for f in entries[0]}
+                np.savez_compressed(folder / f"{name}-{role}.npz", **fields)
+        if self._predicted:
+            # For `python -m bench score`: the same numbers, and those of every other protocol.
+            np.savez(folder / f"predictions-{role}.npz", **_joined(self._predicted))
+
+
+def _joined(parts: list[Json]) -> Json:
+    return {field: np.concatenate([part[field] for part in parts]) for field in parts[0]}
+
+
+def join_extras(folders: list[Path], out: Path, role: str) -> None:
+    """Makes the files of a whole set from those of its consecutive parts.
+
+    Args:
+        folders: what :meth:`Extras.write` was given for each part, in order; any may be empty.
+        out: where to write the files of the set.
+        role: of the set.
+    """
+    for name, save in (("gallery", np.savez_compressed), ("failures", np.savez_compressed),
+                       ("predictions", np.savez)):  # fmt: skip
+        parts = []
+        for path in (folder / f"{name}-{role}.npz" for folder in folders):
+            if path.exists():
+                with np.load(path) as content:
+                    parts.append(dict(content))
+        if not parts:
+            continue
+        whole = _joined(parts)
+        if name == "failures":
+            last = np.nan_to_num(whole["mpjpe"][:, -1], nan=np.inf)
+            worst = np.argsort(-last, kind="stable")[:FAILURES]
+            whole = {field: values[worst] for field, values in whole.items()}
+        save(out / f"{name}-{role}.npz", **whole)
 
 
 def write_trace(model: GenHMR, image: Tensor, out: Path) -> None:

@@ -8,7 +8,7 @@ import shutil
 import tarfile
 import zlib
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from genhmr.cores import usable_cores
 from genhmr.data.digest import save_npz, sha256_of
+from genhmr.data.shard_journal import TarJournal
 from genhmr.data.warp import encode_jpeg, read_image, warp_square
 from genhmr.types import GENDERS, PersonFrame, UserError
 
@@ -116,36 +117,57 @@ def _encoded(
                 future.cancel()
 
 
+# The columns that locate an image, and their types.
+_PLACE = {"tar": np.int32, "image_offset": np.int64, "image_length": np.int64,
+          "image_crc32": np.uint32}  # fmt: skip
+
+
 class _TarSeries:
-    """``images-00000.tar`` and so on; says where each record went."""
+    """``images-00000.tar`` and so on; says where each record went.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    Args:
+        folder: of the tars.
+        journal: told of each tar that is whole, if given.
+        frames: of the shard; those of whole tars of a stopped writer are taken as they lie.
+    """
+
+    def __init__(
+        self, folder: Path, journal: TarJournal | None, frames: Sequence[PersonFrame]
+    ) -> None:
+        self._folder, self._journal, self._frames = folder, journal, frames
         self._tar: tarfile.TarFile | None = None
-        self._number = -1
-        self._count = 0
+        former = sorted(folder.glob("images-*.tar"))
+        whole = journal.finished(former, frames) if journal else []
+        for tar in former[len(whole) :]:
+            tar.unlink()
+        self.places = [place for places in whole for place in places]
+        self._number, self._begin = len(whole) - 1, len(self.places)
+        self.finished = len(whole)  # tars with a note
 
-    def add(self, data: bytes) -> dict[str, Any]:
+    def add(self, data: bytes) -> None:
+        """Appends the next frame's image, and where it lies to ``places``."""
         if self._tar is None or self._tar.offset > _TAR_BYTES:
             self.close()
             self._number += 1
             name = self._folder / f"images-{self._number:05d}.tar"
             self._tar = tarfile.open(name, "w", format=tarfile.USTAR_FORMAT)
-        entry = tarfile.TarInfo(f"{self._count:08d}.jpg")  # mtime 0, no owner
+        entry = tarfile.TarInfo(f"{len(self.places):08d}.jpg")  # mtime 0, no owner
         entry.size = len(data)
         offset = self._tar.offset + tarfile.BLOCKSIZE
         self._tar.addfile(entry, io.BytesIO(data))
-        self._count += 1
-        return {
-            "tar": np.int32(self._number),
-            "image_offset": np.int64(offset),
-            "image_length": np.int64(len(data)),
-            "image_crc32": np.uint32(zlib.crc32(data)),
-        }
+        where = (self._number, offset, len(data), zlib.crc32(data))
+        self.places.append(dict(zip(_PLACE, where)))
 
-    def close(self) -> None:
-        if self._tar is not None:
-            self._tar.close()
+    def close(self, whole: bool = True) -> None:
+        """Ends the tar; one that was not stopped is noted."""
+        if self._tar is None:
+            return
+        self._tar.close()
+        own = slice(self._begin, len(self.places))
+        if self._journal and whole:
+            self._journal.note(Path(self._tar.name), self._frames[own], self.places[own])
+            self.finished += 1
+        self._tar, self._begin = None, len(self.places)
 
 
 def _write_manifest(folder: Path, **facts: Any) -> None:
@@ -168,10 +190,12 @@ def write_image_shard(
     workers: int | None = None,
     total: int | None = None,
     progress: bool = True,
+    journal: Path | None = None,
 ) -> int:
     """Writes the frames of one data set and split as a shard.
 
-    Nothing is left half-written: the shard grows in ``<out>.part`` and is renamed at the end.
+    Nothing is left half-written: the shard grows in ``<out>.part`` and is renamed at the end. With
+    a journal its whole tars stay there after a stop, and the next call goes on from them.
 
     Args:
         frames: what a reader yields; keys must be unique.
@@ -185,6 +209,9 @@ def write_image_shard(
         workers: threads that decode and encode; None for one a core.
         total: number of frames, if known, for the progress bar's ETA.
         progress: show the bar.
+        journal: folder of notes that a stopped writer finds again, even one that has made this
+            shard and was stopped after it (:mod:`genhmr.data.shard_journal`); the caller removes
+            it in the end. Frames are then held in memory at once.
 
     Returns:
         The number of records.
@@ -195,23 +222,43 @@ def write_image_shard(
     """
     out = Path(out)
     folder = out.with_name(out.name + ".part")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    tars = _TarSeries(folder)
+    notes = TarJournal(journal, (crop_resolution, margin, quality)) if journal else None
+    if notes and out.exists():  # whole, but what it belongs to was stopped
+        shutil.rmtree(folder, ignore_errors=True)
+        out.rename(folder)
+    elif not notes:
+        shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in (ANNOTATIONS, MANIFEST):  # the manifest lists what is there
+        (folder / name).unlink(missing_ok=True)
+    known = list(frames) if notes else []
+    tars = _TarSeries(folder, notes, known)
+    begin = len(tars.places)
     rows: list[dict[str, Any]] = []
     seen: set[str] = set()
+
+    def add_row(frame: PersonFrame) -> None:
+        if frame.key in seen:
+            raise UserError(f"{frame.image}: two records have the key '{frame.key}'.")
+        seen.add(frame.key)
+        rows.append(_row(frame, crop_resolution, margin))
+
     try:
-        encoded = _encoded(frames, crop_resolution, margin, quality, workers or usable_cores())
-        title = f"shard {dataset} {split}".strip()
-        for frame, data in tqdm(encoded, title, total=total, disable=not progress, mininterval=1.0):
-            if frame.key in seen:
-                raise UserError(f"{frame.image}: two records have the key '{frame.key}'.")
-            seen.add(frame.key)
-            rows.append({**_row(frame, crop_resolution, margin), **tars.add(data)})
+        for frame in known[:begin]:
+            add_row(_checked(frame))
+        waiting = known[begin:] if notes else frames
+        encoded = _encoded(waiting, crop_resolution, margin, quality, workers or usable_cores())
+        bar = tqdm(encoded, f"shard {dataset} {split}".strip(), total=total, initial=begin,
+                   disable=not progress, mininterval=1.0)  # fmt: skip
+        for frame, data in bar:
+            add_row(frame)
+            tars.add(data)
         tars.close()
         if not rows:
             raise UserError(f"{dataset} {split}: no usable person frame was found in its files.")
         columns = {name: np.stack([np.asarray(row[name]) for row in rows]) for name in rows[0]}
+        for name, dtype in _PLACE.items():
+            columns[name] = np.array([place[name] for place in tars.places], dtype)
         save_npz(folder / ANNOTATIONS, columns)
         _write_manifest(
             folder,
@@ -224,7 +271,8 @@ def write_image_shard(
         shutil.rmtree(out, ignore_errors=True)
         folder.rename(out)
     except BaseException:
-        tars.close()
-        shutil.rmtree(folder, ignore_errors=True)
+        tars.close(whole=False)
+        if not tars.finished:
+            shutil.rmtree(folder, ignore_errors=True)
         raise
     return len(rows)

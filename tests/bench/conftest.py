@@ -37,6 +37,16 @@ def checkout(tmp_path_factory, bodies):
 
 
 @pytest.fixture(scope="session")
+def run(tmp_path_factory):
+    """A checkout in which every stage has run; returns its folder."""
+    from tests.bench.smoke_checkout import run_every_stage
+
+    folder = tmp_path_factory.mktemp("checkout")
+    run_every_stage(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def truth(checkout, bodies):
     from bench.truth import read_truth
     from tests.bench.prediction_files import DATASET
