@@ -20,7 +20,6 @@ import torch
 from bench.speed.rows import row
 from genhmr.data.augment import AugmentConfig, sample_augmentation
 from genhmr.data.crops import IMAGE_MEAN, IMAGE_STD, boxes, make_crops
-from genhmr.data.decoded import DecodedShard
 from genhmr.data.shards import ImageShard, write_image_shard
 from genhmr.types import PersonFrame
 
@@ -93,11 +92,9 @@ def plain_crop(frame: PersonFrame, size: int, rng: np.random.Generator) -> dict[
 
 
 CASES = {
-    # name: (frame width, height, box, stored, crop, decoded once, goal)
-    "1080p frame -> 256 crop": (1920, 1080, 700.0, 384, 256, False, 2.0),
-    "1080p frame -> 256 crop, decoded once": (1920, 1080, 700.0, 384, 256, True, 2.0),
-    "open world frame -> 128 crop": (256, 192, 147.0, 192, 128, False, None),
-    "open world frame -> 128 crop, decoded once": (256, 192, 147.0, 192, 128, True, 2.0),
+    # name: (frame width, height, box, stored, crop, goal)
+    "1080p frame -> 256 crop": (1920, 1080, 700.0, 384, 256, 2.0),
+    "open world frame -> 128 crop": (256, 192, 147.0, 192, 128, None),
 }
 
 
@@ -110,12 +107,11 @@ def _rows():
 
 @pytest.mark.parametrize("name", _rows())
 def test_loader(beside, tmp_path, name):
-    width, height, box, stored, size, decoded, _ = CASES[name]
+    width, height, box, stored, size, _ = CASES[name]
     count = 16 if width > 1000 else 64
     frames = _frames(tmp_path / "frames", count, width, height, box)
     write_image_shard(frames, tmp_path / "shard", stored, progress=False)
-    shard = ImageShard(tmp_path / "shard")
-    source = DecodedShard(shard) if decoded else shard
+    source = ImageShard(tmp_path / "shard")
     rng = np.random.default_rng(1)
     rows, config = np.arange(count), AugmentConfig()
 

@@ -9,7 +9,6 @@ batches it would have got.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -25,24 +24,13 @@ from genhmr.data.augment import (
     sample_augmentation,
 )
 from genhmr.data.order import batches_per_epoch, epoch_rows, mixed_rows
+from genhmr.data.shards import ImageShard
 from genhmr.data.warp import warp_square
 from genhmr.types import CropBatch
 
 # ImageNet statistics, RGB in [0, 1]: what ViT, ViTPose and HMR2.0 were trained with.
 IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
-
-
-class CropSource(Protocol):
-    """What crops are made from: an ImageShard or a DecodedShard."""
-
-    annotations: dict[str, np.ndarray]
-    crop_resolution: int
-    margin: float
-
-    def __len__(self) -> int: ...
-
-    def image(self, index: int) -> np.ndarray: ...
 
 
 def normalise(pixels: np.ndarray, colour: np.ndarray) -> torch.Tensor:
@@ -66,14 +54,14 @@ def normalise(pixels: np.ndarray, colour: np.ndarray) -> torch.Tensor:
     return images.mul_(1.0 / (255.0 * std)).sub_(mean / std)
 
 
-def boxes(source: CropSource, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def boxes(source: ImageShard, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Centres (B, 2) and sides (B,) of the persons' boxes in stored pixels: always the same."""
     center = np.full((len(rows), 2), source.crop_resolution / 2)
     return center, np.full(len(rows), source.crop_resolution / source.margin)
 
 
 def make_crops(
-    source: CropSource,
+    source: ImageShard,
     rows: np.ndarray,
     size: int,
     augmentation: Augmentation | None = None,
@@ -81,7 +69,7 @@ def make_crops(
     """The crops of some rows of a shard.
 
     Args:
-        source: a shard, decoded or not.
+        source: a shard.
         rows: (B,) int rows of its annotations.
         size: side of the crops in pixels.
         augmentation: what to do to each; None for the plain boxes.
@@ -124,7 +112,7 @@ def _concatenate(parts: list[CropBatch]) -> CropBatch:
 
 
 def _batch(
-    sources: Sequence[CropSource],
+    sources: Sequence[ImageShard],
     which: np.ndarray,
     rows: np.ndarray,
     size: int,
@@ -147,7 +135,7 @@ def _batch(
 
 
 def iterate_crops(
-    shards: CropSource | Sequence[CropSource],
+    shards: ImageShard | Sequence[ImageShard],
     batch_size: int,
     size: int,
     augment: AugmentConfig | None = None,
@@ -162,7 +150,7 @@ def iterate_crops(
     """Batches of crops, for evaluation (the defaults) or for training.
 
     Args:
-        shards: one shard or several, decoded or not. Several without ``weights`` are taken as one
+        shards: one shard or several. Several without ``weights`` are taken as one
             long shard, one after the other.
         batch_size: B.
         size: side of the crops in pixels.

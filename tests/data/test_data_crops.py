@@ -10,7 +10,6 @@ from scipy.spatial.transform import Rotation
 
 from genhmr.data.augment import AugmentConfig
 from genhmr.data.crops import IMAGE_MEAN, IMAGE_STD, iterate_crops, make_crops, normalise
-from genhmr.data.decoded import DecodedShard
 from genhmr.data.order import mixed_rows, shard_of_slots
 from genhmr.data.shards import ImageShard, write_image_shard
 from genhmr.train.prefetch import prefetch
@@ -104,17 +103,6 @@ def test_resuming_gives_the_batches_of_an_uninterrupted_run(shard, other, weight
     for a, b in zip(whole, prefetch(crops, 0, 2)):  # made by two processes
         assert same(a, b)
     assert not same(whole[0], whole[1])
-
-
-def test_decoded_shard_gives_the_same_batches(shard, tmp_path):
-    for cache in (None, tmp_path / "cache"):
-        decoded = DecodedShard(shard, cache)
-        for a, b in zip(
-            iterate_crops(shard, 4, 32, AugmentConfig(), rng(1)),
-            iterate_crops(decoded, 4, 32, AugmentConfig(), rng(1)),
-            strict=True,
-        ):
-            assert same(a, b)
 
 
 def test_mixture_has_its_shares_and_uses_each_shard_evenly():

@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 import pytest
 
-from genhmr.data.decoded import DecodedShard
 from genhmr.data.shards import ImageShard, write_image_shard
 from genhmr.types import UserError
 
@@ -172,16 +171,3 @@ def test_bad_records_are_refused(person_frames, tmp_path):
         with pytest.raises(UserError, match=message):
             write(records, tmp_path / "bad")
         assert not (tmp_path / "bad").exists() and not (tmp_path / "bad.part").exists()
-
-
-def test_decoded_shard_is_the_shard(person_frames, tmp_path):
-    write(person_frames(3), tmp_path / "shard")
-    shard = ImageShard(tmp_path / "shard")
-    memory, mapped = DecodedShard(shard), DecodedShard(shard, tmp_path / "cache")
-    again = DecodedShard(shard, tmp_path / "cache")
-    for i in range(3):
-        for decoded in (memory, mapped, again):
-            np.testing.assert_array_equal(decoded.image(i), shard.image(i))
-    write(person_frames(3, seed=5), tmp_path / "shard")  # another content, another cache file
-    other = ImageShard(tmp_path / "shard")
-    np.testing.assert_array_equal(DecodedShard(other, tmp_path / "cache").image(1), other.image(1))
