@@ -28,6 +28,7 @@ from bench.status import (
     WHOLE,
     Chance,
     chance_of,
+    claims_of_paper,
     in_direction,
     trained_alike,
 )
@@ -197,7 +198,7 @@ def latex(verdicts: pd.DataFrame, source: str) -> str:
 
 def count(verdicts: pd.DataFrame, side: str) -> str:
     """How many claims of the paper have each verdict by one side; our own checks apart."""
-    stated = verdicts[verdicts["origin"] != DERIVED]
+    stated = claims_of_paper(verdicts)
     told = {verdict: f"{n} {verdict}" for verdict, n in stated[side].value_counts().items()}
     signs = sum(in_direction(line, line[side]) for line in stated.to_dict("records"))
     if side != "paper" and signs:
@@ -233,10 +234,9 @@ def write_claims(
         verdicts.to_csv(part / "claims.csv", index=False)
         order.to_csv(part / "ranking.csv", index=False)
         (part / "claims.tex").write_text(latex(verdicts, source))
-    derived = int((verdicts["origin"] == DERIVED).sum())
-    click.echo(
-        f"{len(verdicts) - derived} claims of the paper and {derived} checks of our own; {source}"
-    )
+    stated = len(claims_of_paper(verdicts))
+    own = len(verdicts) - stated
+    click.echo(f"{stated} claims of the paper and {own} checks of our own; {source}")
     for side, what in JUDGES.items():
         if side in verdicts:
             click.echo(f"  {what}: {count(verdicts, side)}")

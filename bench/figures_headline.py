@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from bench.figures_people import SAVE
-from bench.status import DERIVED
+from bench.status import claims_of_paper
 from genhmr.types import UserError
 
 # Validated for colour-blind readers as one ordered set; dashes, not colours, mark the paper.
@@ -85,8 +85,7 @@ def draw_headline(job: dict[str, Any], results: Path, path: Path) -> None:
     """
     numbers = _read(results / "numbers.csv", dtype={"table": str}, keep_default_na=False,
                     na_values=[""])  # fmt: skip
-    claims = _read(results / "claims" / "claims.csv")
-    claims = claims[claims["origin"] != DERIVED]  # our own checks are no claims of the paper
+    claims = claims_of_paper(_read(results / "claims" / "claims.csv"))
     figure, (steps, iterations, verdicts) = plt.subplots(
         1, 3, figsize=(12, 3.4), width_ratios=[1, 1, 1.25], layout="constrained"
     )

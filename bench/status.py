@@ -34,6 +34,11 @@ def in_direction(line: Json, verdict: str) -> bool:
     return line["judged"] == DIRECTION and verdict == SUPPORTED
 
 
+def claims_of_paper(verdicts: pd.DataFrame) -> pd.DataFrame:
+    """Verdicts of what the paper says; our own checks of what it does are none of its claims."""
+    return verdicts[verdicts["origin"] != DERIVED] if len(verdicts) else verdicts
+
+
 @dataclass(frozen=True)
 class Mean:
     """What a rerun says of one cell.

@@ -20,7 +20,7 @@ from bench.report.models import codebooks, headline, tokenizers
 from bench.report.tables import MARKS, paper_table, rerun_rows
 from bench.report.training import losses
 from bench.stage import whole_folder
-from bench.status import DERIVED
+from bench.status import claims_of_paper
 
 Json = dict[str, Any]
 
@@ -96,9 +96,7 @@ def _in_short(run: Run) -> str:
     done = [rerun_rows(compared) for compared in run.tables.values()]
     some, rows = sum(n > 0 for n, _ in done), [sum(column) for column in zip(*done)]
     said = [f"{some} of {len(done)} tables rerun in whole or in part, {rows[0]} of {rows[1]} rows."]
-    stated = run.claims
-    if len(stated):  # checks of our own, of what the paper does, are no claims of the paper's
-        stated = stated[stated["origin"] != DERIVED]
+    stated = claims_of_paper(run.claims)
     for side, whose in reversed(claims.sides(run.claims).items()):
         found = claims.counts(stated, side).items()
         listed = ", ".join(f"{n} {word}" for word, n in found)

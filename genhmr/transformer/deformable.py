@@ -59,6 +59,13 @@ def flatten_maps(features: list[Tensor] | tuple[Tensor, ...]) -> FlatMaps:
     return FlatMaps(CollectGradient.apply(values, sink), shapes, sink)
 
 
+def _map_sizes(
+    shapes: tuple[tuple[int, int], ...], dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """(N, 1, 2) width and height of each level."""
+    return table(tuple(((w, h),) for h, w in shapes), dtype, device)
+
+
 def bilinear_corners(
     locations: Tensor, shapes: tuple[tuple[int, int], ...]
 ) -> tuple[Tensor, Tensor]:
@@ -75,8 +82,7 @@ def bilinear_corners(
         indices (B, Q, M, N, P, 4) int64 into S; weights, same shape, differentiable.
     """
     kind, device = locations.dtype, locations.device
-    sizes = tuple(((w, h),) for h, w in shapes)
-    size = table(sizes, kind, device)  # (N, 1, 2) against (..., N, P, 2)
+    size = _map_sizes(shapes, kind, device)  # (N, 1, 2) against (..., N, P, 2)
     starts = [0]
     for h, w in shapes[:-1]:
         starts.append(starts[-1] + h * w)
@@ -198,8 +204,7 @@ class DeformableCrossAttention(nn.Module):
         """
         batch, queries, width = query.shape
         grid = (batch, queries, self.heads, self.num_levels, self.points)
-        sizes = tuple(((w, h),) for h, w in maps.shapes)
-        size = table(sizes, reference.dtype, reference.device)  # (N, 1, 2)
+        size = _map_sizes(maps.shapes, reference.dtype, reference.device)
         # Locations stay in float32: bfloat16 cannot address a pixel of a large map.
         offsets = self.offsets(query).float().view(*grid, 2) / size
         locations = reference.float()[..., None, None, None, :] + offsets
