@@ -32,7 +32,7 @@ from bench.jobs import BUILD, PROVENANCE, RESULTS, left_out, read_job
 from bench.params import read_yaml
 from bench.plan import build_jobs, write_plan
 from bench.plan_checks import read_variants
-from bench.provenance import recorded
+from bench.provenance import describe, recorded
 from genhmr.types import UserError
 
 # What torchrun may start: of the others every process would do, and overwrite, the whole work.
@@ -102,7 +102,7 @@ def data(role: str) -> None:
     from bench.data import prepare
 
     with recorded(PROVENANCE, "data", job, role):
-        prepare(job, BUILD / "data" / role, BUILD / "scratch" / "data" / role)
+        prepare(job, BUILD / "data" / role)
 
 
 @cli.command()
@@ -193,10 +193,13 @@ def evaluate(name: str) -> None:
     if left_out(job, out, f"evaluate-{name}", [BUILD / "models" / "transformer" / name]):
         return
     from bench.evaluate import score_model
+    from bench.inputs import inputs_of
 
-    scratch = BUILD / "scratch" / "evaluate" / name
+    trained, scratch = read_job("transformer", name), BUILD / "scratch" / "evaluate" / name
+    jobs = {f"evaluate/{name}.json": job, f"transformer/{name}.json": trained}
+    made_from = inputs_of("evaluate", name, jobs, BUILD) | {"packages": describe()["packages"]}
     with recorded(PROVENANCE, "evaluate", job, name):
-        score_model(job, read_job("transformer", name), BUILD, out, scratch)
+        score_model(job, trained, BUILD, out, scratch, made_from)
 
 
 @cli.command()

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from bench.stage import spread, whole_folder
+from bench.stage import growing_folder, spread
 from genhmr.body.model_files import Bodies, load_bodies
 from genhmr.data.motion_shards import write_motion_shard
 from genhmr.data.readers import MOTION_KINDS, read_images, read_motion
@@ -23,14 +23,15 @@ from genhmr.world.generate import generate
 MOTION = Path("datasets/open/motion")
 
 
-def prepare(job: dict[str, Any], out: Path, scratch: Path) -> None:
+def prepare(job: dict[str, Any], out: Path) -> None:
     """Writes one shard a split under ``out``.
+
+    A run that was stopped while it read pictures goes on from the tars that it had finished
+    (:mod:`genhmr.data.shard_journal`).
 
     Args:
         job: ``build/plan/data/<role>.json``.
         out: folder of the shards; replaced.
-        scratch: what is written so far; a run that was stopped while it read pictures goes on
-            from the whole tars in there (:mod:`genhmr.data.shard_journal`). Removed at the end.
 
     Raises:
         UserError: raw data or body files are missing or damaged.
@@ -44,21 +45,21 @@ def prepare(job: dict[str, Any], out: Path, scratch: Path) -> None:
             f"{raw} is missing: unpack {job['name']} there (see datasets/raw/README.md), "
             "or set data.source to open."
         )
-    for split, count in job["counts"].items():
-        written, found = _write_shard(job, raw, bodies, split, count, scratch)
-        what = "poses" if job["kind"] in MOTION_KINDS else f"of {found} person crops"
-        click.echo(f"{job['name']} {split}: {written} {what}")
-    with whole_folder(out) as part:
-        for split in job["counts"]:
-            (scratch / split).rename(part / split)
-    shutil.rmtree(scratch)
+    with growing_folder(out) as begun:
+        for path in (begun / "shards").iterdir():  # of a run with other splits
+            if path.name.removesuffix(".part") not in job["counts"]:
+                shutil.rmtree(path)
+        for split, count in job["counts"].items():
+            written, found = _write_shard(job, raw, bodies, split, count, begun)
+            what = "poses" if job["kind"] in MOTION_KINDS else f"of {found} person crops"
+            click.echo(f"{job['name']} {split}: {written} {what}")
 
 
 def _write_shard(
-    job: dict[str, Any], raw: Path, bodies: Bodies, split: str, count: int, scratch: Path
+    job: dict[str, Any], raw: Path, bodies: Bodies, split: str, count: int, begun: Path
 ) -> tuple[int, int]:
     """One shard; how many records it has, and how many the data set has."""
-    target = scratch / split
+    target = begun / "shards" / split
     source = job["splits"][split]
     if job["kind"] in MOTION_KINDS:
         clips, stride = list(read_motion(job["kind"], raw, source)), 1
@@ -68,7 +69,7 @@ def _write_shard(
         return write_motion_shard(clips, target, job["name"], split, stride), poses
     frames = list(read_images(job["kind"], raw, source, bodies))
     chosen = list(spread(frames, count))
-    notes = scratch / f"{split}.journal"
+    notes = begun / "notes" / split
     written = write_image_shard(
         chosen, target, job["stored"], job["name"], split, total=len(chosen), journal=notes
     )

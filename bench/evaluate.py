@@ -26,7 +26,6 @@ from tqdm import tqdm
 from bench.evaluate_extras import write_timing, write_trace
 from bench.evaluate_spans import MeasuredSpans
 from bench.infer import refine, sample
-from bench.inputs import inputs_of
 from bench.stage import pick_device, scratch_folder, seed_folder, spread, whole_folder
 from genhmr.baselines.mean_pose import MeanPose, fit_mean_pose
 from genhmr.body.joints import body25
@@ -78,7 +77,9 @@ def _unique(settings: Json) -> dict[str, list[str]]:
     return groups
 
 
-def score_model(job: Json, trained: Json, build: Path, out: Path, scratch: Path) -> None:
+def score_model(
+    job: Json, trained: Json, build: Path, out: Path, scratch: Path, made_from: Json
+) -> None:
     """Scores one model, every seed of it, under all its settings.
 
     An evaluation that was stopped goes on from what it had measured, see
@@ -94,17 +95,17 @@ def score_model(job: Json, trained: Json, build: Path, out: Path, scratch: Path)
             with a setting ``headline`` also ``timing.json``, ``trace.npz`` and, of that
             setting and the first seed, ``gallery-``, ``failures-`` and ``predictions-<role>.npz``.
         scratch: what is measured so far; removed at the end.
+        made_from: all that decides the numbers, device and weights aside; what a stopped run had
+            measured is taken where this is the same. Given, and not found out here: what notes
+            the code of an evaluation is none of it.
     """
     device = pick_device(job["device"])
-    jobs = {"evaluate/job.json": job, "transformer/job.json": trained}
-    from_what = inputs_of("evaluate", "job", jobs, build) | {
-        # Sums are rounded in another order by another device or version of torch.
-        "device": torch.cuda.get_device_name() if device == "cuda" else device,
-        "torch": torch.__version__,
+    made_from = made_from | {
+        "device": torch.cuda.get_device_name() if device == "cuda" else device
     }
     folder = build / "models" / "transformer" / job["model"]
     weights = sorted(folder.rglob("*.safetensors"))
-    with whole_folder(out) as part, scratch_folder(scratch, from_what, weights) as measured:
+    with scratch_folder(scratch, made_from, weights) as measured, whole_folder(out) as part:
         _score_into(part, measured, job, trained, build)
 
 
@@ -190,7 +191,7 @@ def _score_set(work: _Work, role: str) -> pd.DataFrame:
     groups = _unique({n: s for n, s in job["settings"].items() if role in s["sets"]})
     scored = _Set(role, shard, groups, marked, Evaluator(protocol, work.bodies, work.device))
     spans = MeasuredSpans(work.measured, role, len(shard))
-    begin, count = spans.measured, -(-len(shard) // job["batch"])
+    begin, count = spans.begin, -(-len(shard) // job["batch"])
     chosen = set(spread(range(len(shard)), job["images"]))
     bar = tqdm(
         iterate_crops(shard, job["batch"], job["crop"], start_step=begin),

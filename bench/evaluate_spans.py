@@ -2,12 +2,13 @@
 
 A licensed set takes hours on a CPU. So once a minute the batches since the last time become a span,
 ``<role>/<first batch>-<batch after the last>/`` in the scratch folder: their errors and what the
-figures need of them. A run that goes on takes the spans there are; the joined output is the same
-bytes however often it was stopped, because each image's numbers depend on the image alone.
+figures need of them. A run that goes on takes the spans there are. The output is the same bytes
+however often it was stopped: a span is whole batches, and no batch depends on another.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from pathlib import Path
@@ -29,22 +30,22 @@ class MeasuredSpans:
         count: images of the set.
 
     Attributes:
-        measured: the first batch that is in no span yet; where an evaluation goes on.
+        begin: the first batch that is in no span yet; where an evaluation goes on.
         tables: errors of the batches since the last span, one frame a setting.
         extras: predictions and pictures of those.
     """
 
     def __init__(self, folder: Path, role: str, count: int) -> None:
         self._folder, self._role, self._count = folder / role, role, count
-        self.measured = 0
+        self.begin = 0
         self._spans: list[Path] = []
         found = {int(path.name.split("-")[0]): path for path in self._folder.glob("[0-9]*-*[0-9]")}
-        while span := found.get(self.measured):
+        while span := found.get(self.begin):
             self._spans.append(span)
-            self.measured = int(span.name.split("-")[1])
-        self._begin()
+            self.begin = int(span.name.split("-")[1])
+        self._start_span()
 
-    def _begin(self) -> None:
+    def _start_span(self) -> None:
         self.tables: list[pd.DataFrame] = []
         self.extras = Extras(self._count)
         self._since = time.monotonic()
@@ -55,17 +56,24 @@ class MeasuredSpans:
             self._write(batch + 1)
 
     def _write(self, end: int) -> None:
-        span = self._folder / f"{self.measured:06d}-{end:06d}"
-        part = span.with_suffix(".part")
+        span = self._folder / f"{self.begin:06d}-{end:06d}"
+        # By process: workers whose parent was killed measure on, and may come here too.
+        part = span.with_suffix(f".{os.getpid()}.part")
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
         if self.tables:  # none where no image of its batches is among the chosen
             pd.concat(self.tables, ignore_index=True).to_parquet(part / _ERRORS)
         self.extras.write(part, self._role)
-        part.rename(span)
+        _sync(part)
+        try:
+            part.rename(span)
+        except OSError:
+            if not span.is_dir():
+                raise
+            shutil.rmtree(part)  # the same, from such a worker
         self._spans.append(span)
-        self.measured = end
-        self._begin()
+        self.begin = end
+        self._start_span()
 
     def join(self, batches: int, out: Path) -> pd.DataFrame:
         """All errors of the set; its gallery, failures and predictions go to ``out``.
@@ -74,8 +82,15 @@ class MeasuredSpans:
             batches: how many the set has.
             out: folder of the evaluation.
         """
-        if self.measured < batches:
+        if self.begin < batches:
             self._write(batches)
         join_extras(self._spans, out, self._role)
         errors = [span / _ERRORS for span in self._spans]
         return pd.concat([pd.read_parquet(e) for e in errors if e.exists()], ignore_index=True)
+
+
+def _sync(folder: Path) -> None:
+    """Brings files to the disk: after a power cut a span is whole or not there."""
+    for path in folder.iterdir():
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())

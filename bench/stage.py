@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 import click
 import torch
 
+from genhmr.data.digest import sha256_of
 from genhmr.train import parallel
 from genhmr.train.checkpoint import load_weights
 from genhmr.types import UserError
@@ -43,15 +44,11 @@ def whole_folder(out: Path) -> Iterator[Path]:
         ValueError: ``out`` is the working directory or a folder above it: replacing it would
             delete far more than an output.
     """
-    out = out.resolve()
-    if Path.cwd().is_relative_to(out):
-        raise ValueError(f"{out} is not a folder for outputs")
-    part, former = out.with_name(out.name + ".part"), out.with_name(out.name + ".former")
+    out = _replaceable(out)
+    part = out.with_name(out.name + ".part")
     with parallel.leader_first():
         if parallel.rank() == 0:
-            if former.exists() and not out.exists():  # killed between the two renames below
-                former.rename(out)
-            shutil.rmtree(former, ignore_errors=True)
+            _recover(out)
             shutil.rmtree(part, ignore_errors=True)
             part.mkdir(parents=True)
     try:
@@ -61,10 +58,49 @@ def whole_folder(out: Path) -> Iterator[Path]:
         raise
     parallel.wait()
     if parallel.rank() == 0:
-        if out.exists():
-            out.rename(former)
-        part.rename(out)
-        shutil.rmtree(former, ignore_errors=True)
+        _replace(out, part)
+
+
+@contextmanager
+def growing_folder(out: Path) -> Iterator[Path]:
+    """A folder like that of :func:`whole_folder` that is found again after an error or a kill.
+
+    For what can tell which of its content is still good. It lies in ``<out>.begun`` beside ``out``,
+    since a link may lead to another disk, and has a folder ``shards``, which takes the place of
+    ``out`` in the end, and room for notes.
+    """
+    out = _replaceable(out)
+    begun = out.with_name(out.name + ".begun")
+    _recover(out)
+    (begun / "shards").mkdir(parents=True, exist_ok=True)
+    yield begun
+    _replace(out, begun / "shards")
+    shutil.rmtree(begun)
+
+
+def _replaceable(out: Path) -> Path:
+    out = out.resolve()
+    if Path.cwd().is_relative_to(out):
+        raise ValueError(f"{out} is not a folder for outputs")
+    return out
+
+
+def _former(out: Path) -> Path:
+    return out.with_name(out.name + ".former")
+
+
+def _recover(out: Path) -> None:
+    """Undoes the first half of a replacement that was killed."""
+    if _former(out).exists() and not out.exists():
+        _former(out).rename(out)
+    shutil.rmtree(_former(out), ignore_errors=True)
+
+
+def _replace(out: Path, by: Path) -> None:
+    if out.exists():
+        out.rename(_former(out))
+    by.rename(out)
+    shutil.rmtree(_former(out), ignore_errors=True)
 
 
 def spread(items: Sequence[T], count: int) -> Iterator[T]:
@@ -123,7 +159,7 @@ def scratch_folder(folder: Path, job: Json, inputs: list[Path]) -> Iterator[Path
     require_made(inputs)
     digest = hashlib.sha256(json.dumps(job, sort_keys=True).encode())
     for path in inputs:
-        digest.update(path.read_bytes())
+        digest.update(sha256_of(path).encode())
     own = folder / digest.hexdigest()[:16]
     with parallel.leader_first():
         for other in folder.glob("*"):

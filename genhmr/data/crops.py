@@ -150,8 +150,8 @@ def iterate_crops(
     """Batches of crops, for evaluation (the defaults) or for training.
 
     Args:
-        shards: one shard or several. Several without ``weights`` are taken as one
-            long shard, one after the other.
+        shards: one shard or several. Several without ``weights`` are taken as one long shard, one
+            after the other.
         batch_size: B.
         size: side of the crops in pixels.
         augment: strengths of the augmentation; None for plain crops.

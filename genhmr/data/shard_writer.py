@@ -13,12 +13,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from tqdm import tqdm
 
 from genhmr.cores import usable_cores
+from genhmr.data import warp
 from genhmr.data.digest import save_npz, sha256_of
-from genhmr.data.shard_journal import TarJournal
+from genhmr.data.shard_journal import Place, TarJournal, made_from
 from genhmr.data.warp import encode_jpeg, read_image, warp_square
 from genhmr.types import GENDERS, PersonFrame, UserError
 
@@ -91,16 +93,21 @@ def _row(frame: PersonFrame, crop_resolution: int, margin: float) -> dict[str, A
     }
 
 
-def _stored_jpeg(frame: PersonFrame, crop_resolution: int, margin: float, quality: int) -> bytes:
+def _stored_jpeg(
+    frame: PersonFrame, crop_resolution: int, margin: float, quality: int
+) -> tuple[Any, bytes]:
+    """The JPEG, and what the journal holds of what it was made from."""
+    source = made_from(frame) if Path(frame.image).is_file() else None  # reading says what lacks
     matrix = stored_matrix(frame.center, frame.box_size, crop_resolution, margin)
-    return encode_jpeg(warp_square(read_image(frame.image), matrix, crop_resolution), quality)
+    stored = warp_square(read_image(frame.image), matrix, crop_resolution)
+    return source, encode_jpeg(stored, quality)
 
 
 def _encoded(
     frames: Iterable[PersonFrame], crop_resolution: int, margin: float, quality: int, workers: int
-) -> Iterator[tuple[PersonFrame, bytes]]:
+) -> Iterator[tuple[PersonFrame, tuple[Any, bytes]]]:
     """Frames with their JPEG, in order; a few are in work at once (OpenCV frees the GIL)."""
-    pending: deque[tuple[PersonFrame, Future[bytes]]] = deque()
+    pending: deque[tuple[PersonFrame, Future[tuple[Any, bytes]]]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         try:
             for frame in frames:
@@ -123,51 +130,70 @@ _PLACE = {"tar": np.int32, "image_offset": np.int64, "image_length": np.int64,
 
 
 class _TarSeries:
-    """``images-00000.tar`` and so on; says where each record went.
+    """``images-00000.tar`` and so on; ``places`` says where each record went.
 
     Args:
         folder: of the tars.
         journal: told of each tar that is whole, if given.
-        frames: of the shard; those of whole tars of a stopped writer are taken as they lie.
     """
 
-    def __init__(
-        self, folder: Path, journal: TarJournal | None, frames: Sequence[PersonFrame]
-    ) -> None:
-        self._folder, self._journal, self._frames = folder, journal, frames
+    def __init__(self, folder: Path, journal: TarJournal | None) -> None:
+        self._folder, self._journal = folder, journal
         self._tar: tarfile.TarFile | None = None
-        former = sorted(folder.glob("images-*.tar"))
-        whole = journal.finished(former, frames) if journal else []
-        for tar in former[len(whole) :]:
-            tar.unlink()
-        self.places = [place for places in whole for place in places]
-        self._number, self._begin = len(whole) - 1, len(self.places)
-        self.finished = len(whole)  # tars with a note
+        self._sources: list[Any] = []  # of the records in the open tar
+        self.places: list[Place] = []
+        self.noted = 0  # whole tars that the journal knows
 
-    def add(self, data: bytes) -> None:
-        """Appends the next frame's image, and where it lies to ``places``."""
-        if self._tar is None or self._tar.offset > _TAR_BYTES:
-            self.close()
-            self._number += 1
-            name = self._folder / f"images-{self._number:05d}.tar"
+    def go_on(self, frames: Sequence[PersonFrame]) -> None:
+        """Takes the whole tars of a stopped writer and removes all else that it left.
+
+        Args:
+            frames: of the shard; the first ``len(places)`` of them are in those tars.
+        """
+        former = sorted(self._folder.glob("images-*.tar"))
+        kept = self._journal.kept(former, frames) if self._journal else []
+        for path in set(self._folder.iterdir()) - set(former[: len(kept)]):
+            path.unlink()
+        self.places = [place for places in kept for place in places]
+        self.noted = len(kept)
+
+    def add(self, source: Any, data: bytes) -> None:
+        """Appends the next record's image.
+
+        Args:
+            source: for the journal, see :func:`made_from`.
+            data: the JPEG.
+        """
+        if self._tar is not None and self._tar.offset > _TAR_BYTES:
+            self.close(full=True)
+        number = self.places[-1]["tar"] if self.places else -1
+        if self._tar is None:
+            number += 1
+            name = self._folder / f"images-{number:05d}.tar"
             self._tar = tarfile.open(name, "w", format=tarfile.USTAR_FORMAT)
         entry = tarfile.TarInfo(f"{len(self.places):08d}.jpg")  # mtime 0, no owner
         entry.size = len(data)
         offset = self._tar.offset + tarfile.BLOCKSIZE
         self._tar.addfile(entry, io.BytesIO(data))
-        where = (self._number, offset, len(data), zlib.crc32(data))
+        where = (number, offset, len(data), zlib.crc32(data))
         self.places.append(dict(zip(_PLACE, where)))
+        self._sources.append(source)
 
-    def close(self, whole: bool = True) -> None:
-        """Ends the tar; one that was not stopped is noted."""
+    def close(self, full: bool = False, stopped: bool = False) -> None:
+        """Ends the tar that is open, if one is.
+
+        Args:
+            full: another will follow.
+            stopped: it is not whole.
+        """
         if self._tar is None:
             return
         self._tar.close()
-        own = slice(self._begin, len(self.places))
-        if self._journal and whole:
-            self._journal.note(Path(self._tar.name), self._frames[own], self.places[own])
-            self.finished += 1
-        self._tar, self._begin = None, len(self.places)
+        if self._journal and not stopped:
+            own = self.places[-len(self._sources) :]
+            self._journal.note(Path(self._tar.name), full, self._sources, own)
+            self.noted += 1
+        self._tar, self._sources = None, []
 
 
 def _write_manifest(folder: Path, **facts: Any) -> None:
@@ -199,7 +225,7 @@ def write_image_shard(
 
     Args:
         frames: what a reader yields; keys must be unique.
-        out: folder to make; an existing one is replaced.
+        out: folder to make; an existing one is replaced, at the end or with a journal at once.
         crop_resolution: side of a stored image in pixels. ``margin`` times the crop size of the
             network loses nothing.
         dataset: name for the manifest, e.g. "open-wild".
@@ -209,9 +235,9 @@ def write_image_shard(
         workers: threads that decode and encode; None for one a core.
         total: number of frames, if known, for the progress bar's ETA.
         progress: show the bar.
-        journal: folder of notes that a stopped writer finds again, even one that has made this
-            shard and was stopped after it (:mod:`genhmr.data.shard_journal`); the caller removes
-            it in the end. Frames are then held in memory at once.
+        journal: folder of notes, with which whole tars outlast a stop, and a whole shard that of
+            what it belongs to (:mod:`genhmr.data.shard_journal`). Frames are then held in memory
+            at once, and the caller removes the notes in the end.
 
     Returns:
         The number of records.
@@ -222,18 +248,18 @@ def write_image_shard(
     """
     out = Path(out)
     folder = out.with_name(out.name + ".part")
-    notes = TarJournal(journal, (crop_resolution, margin, quality)) if journal else None
+    notes, known = None, []
+    if journal:
+        code = [sha256_of(Path(file)) for file in (__file__, warp.__file__)]
+        alike = [crop_resolution, margin, quality, cv2.__version__, *code]
+        notes, known = TarJournal(journal, alike), list(frames)
     if notes and out.exists():  # whole, but what it belongs to was stopped
         shutil.rmtree(folder, ignore_errors=True)
         out.rename(folder)
     elif not notes:
         shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (ANNOTATIONS, MANIFEST):  # the manifest lists what is there
-        (folder / name).unlink(missing_ok=True)
-    known = list(frames) if notes else []
-    tars = _TarSeries(folder, notes, known)
-    begin = len(tars.places)
+    tars = _TarSeries(folder, notes)
     rows: list[dict[str, Any]] = []
     seen: set[str] = set()
 
@@ -244,15 +270,17 @@ def write_image_shard(
         rows.append(_row(frame, crop_resolution, margin))
 
     try:
+        tars.go_on(known)
+        begin = len(tars.places)
         for frame in known[:begin]:
             add_row(_checked(frame))
         waiting = known[begin:] if notes else frames
         encoded = _encoded(waiting, crop_resolution, margin, quality, workers or usable_cores())
         bar = tqdm(encoded, f"shard {dataset} {split}".strip(), total=total, initial=begin,
                    disable=not progress, mininterval=1.0)  # fmt: skip
-        for frame, data in bar:
+        for frame, (source, data) in bar:
             add_row(frame)
-            tars.add(data)
+            tars.add(source, data)
         tars.close()
         if not rows:
             raise UserError(f"{dataset} {split}: no usable person frame was found in its files.")
@@ -271,8 +299,8 @@ def write_image_shard(
         shutil.rmtree(out, ignore_errors=True)
         folder.rename(out)
     except BaseException:
-        tars.close(whole=False)
-        if not tars.finished:
+        tars.close(stopped=True)
+        if not tars.noted:
             shutil.rmtree(folder, ignore_errors=True)
         raise
     return len(rows)

@@ -50,7 +50,6 @@ class ImageShard:
         crop_resolution: side of a stored image in pixels.
         margin: side of a stored image in units of the person's box.
         annotations: column arrays, N rows each; see the module's docstring.
-        fingerprint: SHA-256 of the manifest, which names every byte of the shard.
 
     Raises:
         UserError: the folder is missing, incomplete, of another version, or its annotations
@@ -65,7 +64,6 @@ class ImageShard:
         self.split: str = manifest["split"]
         self.crop_resolution: int = manifest["crop_resolution"]
         self.margin: float = manifest["margin"]
-        self.fingerprint = sha256_of(self.path / MANIFEST)
         for name, entry in self._files.items():
             file = self.path / name
             if not file.is_file() or file.stat().st_size != entry["bytes"]:

@@ -46,7 +46,7 @@ def test_sets_side_by_side_give_what_sets_in_turn_give(run, monkeypatch, tmp_pat
     try:
         for cores in (1, 2):
             monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
-            score_model(*jobs, Path("build"), tmp_path / str(cores), tmp_path / "scratch")
+            score_model(*jobs, Path("build"), tmp_path / str(cores), tmp_path / "scratch", {})
             frames.append(pd.read_parquet(tmp_path / str(cores) / "per_image.parquet"))
     finally:
         torch.set_num_threads(threads)

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -54,10 +55,10 @@ def test_damaged_weights_are_one_sentence(run, monkeypatch):
     assert Path("build/evaluate/base/per_image.parquet").read_bytes() == before
 
 
-def test_a_stage_that_fails_leaves_the_old_output(run, monkeypatch, tmp_path):
+def test_a_stage_that_fails_leaves_the_old_output(run, monkeypatch):
     """The second split is missing: the first must not replace what was there, and is not lost."""
     monkeypatch.chdir(run)
-    out, scratch = Path("build/data/lab"), tmp_path / "scratch"
+    out, begun = Path("build/data/lab"), Path("build/data/lab.begun")
     before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
     job = json.loads(Path("build/plan/data/lab.json").read_text())
     assert list(job["counts"]) == ["test", "train"]
@@ -65,64 +66,82 @@ def test_a_stage_that_fails_leaves_the_old_output(run, monkeypatch, tmp_path):
     job["splits"]["train"] = "sea"
     job["source"] = "licensed"  # read what was generated, generate nothing
     with pytest.raises(UserError, match="no split 'sea'"):
-        prepare(job, out, scratch)
+        prepare(job, out)
     assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == before
-    assert not Path("build/data/lab.part").exists()
+    assert begun.exists() and not Path("build/data/lab.part").exists()
+    (begun / "shards" / "val").mkdir()  # as of a run with other splits
     job["splits"]["train"] = source
     read = []
     monkeypatch.setattr(
         shard_writer, "read_image", lambda path, real=read_image: read.append(path) or real(path)
     )
-    prepare(job, out, scratch)
+    prepare(job, out)
     assert len(read) == 12, "the pictures of the split that was whole are not read again"
     assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == before
-    assert not scratch.exists()
+    assert not begun.exists()
 
 
-def test_a_stopped_evaluation_goes_on_where_it_was(run, monkeypatch, tmp_path):
-    """Every batch is measured once, and the outputs are those of a run that was not stopped."""
+@pytest.fixture
+def stopping(run, monkeypatch, tmp_path):
+    """Evaluates the base with a span a batch; stops before a batch if told to."""
     monkeypatch.chdir(run)
     monkeypatch.setattr("bench.evaluate_spans.EVERY_S", 0.0)
-    monkeypatch.setattr(os, "cpu_count", lambda: 1)
-    jobs = [json.loads(Path(f"build/plan/{kind}/base.json").read_text())
-            for kind in ("evaluate", "transformer")]  # fmt: skip
-    measured, real = [], bench.evaluate._score_batch
+    log, real = tmp_path / "measured.txt", bench.evaluate._score_batch
 
-    def stop_at(place):
+    def evaluate(out, *stops, build=Path("build"), made_from=("same",)):
+        """Returns the batches that were measured, as set and first image."""
+        log.write_text("")
+
         def score_batch(work, of, batch, spans):
-            if len(measured) == place:
+            place = f"{of.role} {batch.index[0]}"
+            if place in stops:
                 raise KeyboardInterrupt
-            measured.append((of.role, *batch.index.tolist()))
             real(work, of, batch, spans)
+            with log.open("a") as file:  # other processes do too
+                file.write(f"{place}\n")
 
         monkeypatch.setattr(bench.evaluate, "_score_batch", score_batch)
+        jobs = [json.loads((build / f"plan/{kind}/base.json").read_text())
+                for kind in ("evaluate", "transformer")]  # fmt: skip
+        stopped = pytest.raises(KeyboardInterrupt) if stops else nullcontext()
+        with stopped:
+            score_model(*jobs, build, out, tmp_path / "scratch", {"made from": made_from})
+        assert out.exists() != bool(stops) and (tmp_path / "scratch").exists() != out.exists()
+        return sorted(log.read_text().splitlines())
 
-    scratch, out = tmp_path / "scratch", tmp_path / "out"
-    for place in (1, 3):  # within the first set, and within the second
-        stop_at(place)
-        with pytest.raises(KeyboardInterrupt):
-            score_model(*jobs, Path("build"), out, scratch)
-        assert not out.exists() and scratch.exists()
-    stop_at(None)
-    score_model(*jobs, Path("build"), out, scratch)
-    assert not scratch.exists() and len(measured) == len(set(measured)) == 6
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield evaluate
+    torch.set_num_threads(threads)
+
+
+BATCHES = sorted(f"{role} {first}" for role in ("lab", "wild", "extreme") for first in (0, 3))
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_a_stopped_evaluation_goes_on_where_it_was(run, stopping, monkeypatch, tmp_path, cores):
+    """Every batch is measured once, and the outputs are those of a run that was not stopped."""
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    out = tmp_path / "out"
+    measured = stopping(out, "extreme 3", "wild 3") + stopping(out, "wild 3")
+    measured += stopping(out)
+    assert sorted(measured) == BATCHES
     whole = run / "build" / "evaluate" / "base"
     assert {p.name for p in out.iterdir()} == {p.name for p in whole.iterdir()}
     for file in out.iterdir():
         assert file.name == "timing.json" or file.read_bytes() == (whole / file.name).read_bytes()
-    # Other weights: what was measured with the former ones is not taken.
-    stop_at(len(measured) + 1)
-    with pytest.raises(KeyboardInterrupt):
-        score_model(*jobs, Path("build"), out, scratch)
+
+
+def test_an_evaluation_of_other_weights_or_code_takes_nothing(stopping, monkeypatch, tmp_path):
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    stopping(tmp_path / "out", "wild 3")
+    assert "lab 0" in stopping(tmp_path / "out", "wild 3", made_from=("other",))
     copy = tmp_path / "build"
     shutil.copytree("build", copy)
     path = copy / "models/transformer/base" / GENHMR_FILE
     tensors, config = load_weights(path)
     save_weights(path, tensors | {"transformer.mask_embedding": torch.ones(32)}, config)
-    measured.clear()
-    stop_at(None)
-    score_model(*jobs, copy, tmp_path / "other", scratch)
-    assert len(measured) == 6
+    assert stopping(tmp_path / "out", build=copy, made_from=("other",)) == BATCHES
 
 
 def test_shipped_weights_of_other_sizes_are_refused(run, monkeypatch):

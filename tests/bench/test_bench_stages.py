@@ -77,10 +77,10 @@ def test_licensed_without_files_says_what_is_missing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     job = build_jobs(params, variants)["data/wild.json"]
     with pytest.raises(UserError, match="datasets/body"):
-        prepare(job, tmp_path / "out", tmp_path / "scratch")
+        prepare(job, tmp_path / "out")
     job["bodies"] = str(ROOT / "datasets/open/body")
     with pytest.raises(UserError, match="datasets/raw/3dpw is missing.*3DPW"):
-        prepare(job, tmp_path / "out", tmp_path / "scratch")
+        prepare(job, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

@@ -123,3 +123,44 @@ def test_new_annotations_of_whole_tars_are_taken_and_checked(person_frames, tmp_
 def test_without_a_whole_tar_nothing_stays(person_frames, tmp_path, read):
     stop(person_frames(3), tmp_path, 0)
     assert not (tmp_path / "shard.part").exists() and not (tmp_path / "journal").exists()
+
+
+def test_a_last_tar_is_taken_only_where_it_is_the_last(
+    person_frames, tmp_path, read, monkeypatch
+):
+    monkeypatch.setattr(shard_writer, "_TAR_BYTES", 1 << 30)
+    frames = person_frames(6)
+    write(frames[:4], tmp_path)
+    write(frames, tmp_path)
+    assert_as_if_never_stopped(frames, tmp_path)
+    read.clear()
+    write(frames, tmp_path)
+    assert read == []
+
+
+def test_tars_of_other_code_are_not_taken(person_frames, tmp_path, read, monkeypatch):
+    frames = person_frames(4)
+    stop(frames, tmp_path, 3)
+    monkeypatch.setattr(shard_writer.cv2, "__version__", "another")
+    read.clear()
+    write(frames, tmp_path)
+    assert read == [0, 1, 2, 3]
+
+
+def test_a_picture_that_changes_after_it_was_read_is_read_again(
+    person_frames, tmp_path, read, monkeypatch
+):
+    """The note says what was read, not what lies there when the tar is whole."""
+    frames = person_frames(4)
+
+    def read_image(path, real=shard_writer.read_image):
+        pixels = real(path)
+        if path == frames[2].image and len(read) <= len(frames):
+            repainted(frames)
+        return pixels
+
+    monkeypatch.setattr(shard_writer, "read_image", read_image)
+    write(frames, tmp_path)
+    write(frames, tmp_path)
+    assert read == [0, 1, 2, 3, 2, 3]
+    assert_as_if_never_stopped(frames, tmp_path)
