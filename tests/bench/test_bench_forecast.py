@@ -139,6 +139,15 @@ def test_the_line_above_the_table_says_what_the_table_sums_to(jobs, profile):
     assert "Never run as a whole" in part, "the measurement is of the whole profile"
 
 
+@pytest.mark.parametrize("profile", ["open", "paper"])
+def test_readme_says_the_same(jobs, profile):
+    rows = (ROOT / "README.md").read_text().splitlines()
+    row = next(row for row in rows if row.startswith(f"| `{profile}` |"))
+    total = together(forecast(jobs(profile)))
+    assert f"{words(total.gpu)} of one H100" in row
+    assert profile == "paper" or f"{words(total.cpu)} of a 2-core CPU" in row
+
+
 def test_times_are_said_in_minutes_or_hours():
     assert words(900) == "15 min" and words(3600 * 29) == "29 h"
     assert words(3600 * 4_000_000) == "4,000,000 h"
