@@ -39,11 +39,9 @@ def checkout(tmp_path_factory, bodies):
 @pytest.fixture(scope="session")
 def run(tmp_path_factory):
     """A checkout in which every stage has run; returns its folder."""
-    from tests.bench.smoke_checkout import run_every_stage
+    from tests.bench.smoke_checkout import finished_checkout
 
-    folder = tmp_path_factory.mktemp("checkout")
-    run_every_stage(folder)
-    return folder
+    return finished_checkout(tmp_path_factory)
 
 
 @pytest.fixture(scope="session")

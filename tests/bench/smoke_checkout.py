@@ -1,5 +1,6 @@
 """A checkout in which every stage of a small smoke profile has run."""
 
+import fcntl
 import os
 import shutil
 from pathlib import Path
@@ -81,3 +82,19 @@ def run_every_stage(folder):
             assert result.exit_code == 0, (command, result.output)
     finally:
         os.chdir(here)
+
+
+def finished_checkout(tmp_path_factory):
+    """A copy of what :func:`run_every_stage` makes, once for all workers of pytest-xdist."""
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent  # of this run, above those of its workers
+    whole, part = base / "finished", base / "finished.part"
+    with open(base / "finished.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not whole.exists():
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir()
+            run_every_stage(part)
+            part.rename(whole)
+    return shutil.copytree(whole, tmp_path_factory.mktemp("run") / "checkout", symlinks=True)

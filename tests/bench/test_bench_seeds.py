@@ -13,7 +13,7 @@ from bench.explain_chain import took
 from bench.report.header import records
 from bench.seeds import MADE, KeptSeeds
 from genhmr.train.loop import ResumableLoop
-from tests.bench.smoke_checkout import run_every_stage
+from tests.bench.smoke_checkout import finished_checkout
 
 ROOT = Path(__file__).parents[2]
 JOB = {
@@ -188,6 +188,4 @@ def test_two_seeds_then_three(street, monkeypatch, command, name, file):
 @pytest.fixture(scope="module")
 def street(tmp_path_factory):
     """A checkout in which every stage has run."""
-    folder = tmp_path_factory.mktemp("seeds")
-    run_every_stage(folder)
-    return folder
+    return finished_checkout(tmp_path_factory)
