@@ -284,8 +284,9 @@ def doctor() -> None:
     from bench.doctor import examine, report
     from bench.pipeline import read_pipeline
 
-    variants, pipeline = read_yaml(Path("variants.yaml")), read_pipeline(Path("dvc.yaml"))
-    text, able = report(examine(Path("datasets"), variants, pipeline))
+    params, variants = read_yaml(Path("params.yaml")), read_yaml(Path("variants.yaml"))
+    pipeline = read_pipeline(Path("dvc.yaml"))
+    text, able = report(examine(Path("datasets"), params, variants, pipeline))
     click.echo(text)
     sys.exit(0 if able else 1)
 

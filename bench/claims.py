@@ -28,7 +28,8 @@ KINDS = {
     "reduction": {"from", "to", "by"},
     "slower": {"small", "large", "columns"},
 }
-COMMON, OPTIONAL = {"id", "table", "statement", "kind"}, {"among", "unit", "origin"}
+COMMON = {"id", "table", "statement", "where", "kind"}
+OPTIONAL = {"quote", "among", "unit", "origin", "per"}
 SECOND_BEST = "second_best"
 RANGE = " to "
 
@@ -74,10 +75,11 @@ def read_claims(path: Path) -> list[dict[str, Any]]:
     """Reads and checks the list of claims.
 
     Raises:
-        UserError: an unknown kind, a missing or unknown field, or an id that comes twice.
+        UserError: an unknown kind, a missing or unknown field, a claim of the paper without its
+            words that does not stand in its table, or an id that comes twice.
     """
     try:
-        claims = yaml.safe_load(Path(path).read_text())
+        claims = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
         raise UserError(f"{path} is missing or no YAML: restore bench/reported.") from error
     seen: set[str] = set()
@@ -99,6 +101,12 @@ def read_claims(path: Path) -> list[dict[str, Any]]:
                 f"{path}: claim '{name}' has the origin {claim['origin']!r}; choose {STATED} or "
                 f"{DERIVED}."
             )
+        printed = f"Table {str(claim['table']).lstrip('0')}"
+        if claim["origin"] == STATED and not claim.get("quote") and claim["where"] != printed:
+            raise UserError(
+                f"{path}: claim '{name}' is the paper's but quotes nothing; give its words as "
+                f"'quote', or 'where: {printed}' if only its table prints it."
+            )
         if name in seen:
             raise UserError(f"{path}: the claim '{name}' comes twice.")
         seen.add(name)
@@ -116,6 +124,7 @@ class Ledger:
         self._folder = Path(folder)
         self._tables: dict[str, pd.DataFrame] = {}
         self._entries: dict[str, dict[str, Any]] | None = None
+        self._values: dict[Cell, float] = {}  # looked up some forty times each
 
     def table(self, number: str) -> pd.DataFrame:
         """All rows of a table; UserError where it is missing or damaged."""
@@ -141,6 +150,11 @@ class Ledger:
         Raises:
             UserError: no or several such rows, or no such column.
         """
+        if cell not in self._values:
+            self._values[cell] = self._look_up(cell)
+        return self._values[cell]
+
+    def _look_up(self, cell: Cell) -> float:
         rows = self.table(cell.table)
         for name, value in cell.keys:
             rows = rows[rows[name] == value] if name in rows else rows[:0]
@@ -229,8 +243,15 @@ def _reduction(claim: Mapping[str, Any], ledger: Ledger) -> Iterator[Comparison]
 def _slower(claim: Mapping[str, Any], ledger: Ledger) -> Iterator[Comparison]:
     for column in claim["columns"]:
         small, large = ([_cell(claim, row, column) for row in claim[n]] for n in ("small", "large"))
-        terms = ((1.0, small[0]), (-1.0, small[1]), (-1.0, large[0]), (1.0, large[1]))
+        per = claim.get("per")
+        less, more = (
+            1.0 if per is None else 1.0 / abs(claim[n][1][per] - claim[n][0][per])
+            for n in ("small", "large")
+        )
+        terms = ((less, small[0]), (-less, small[1]), (-more, large[0]), (more, large[1]))
         label = f"gain {small[0]} to {small[1]} below gain {large[0]} to {large[1]}"
+        if per is not None:
+            label += f", by one of {per}"
         yield Comparison(terms, label)
 
 

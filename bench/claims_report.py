@@ -32,7 +32,7 @@ from bench.status import (
     in_direction,
     trained_alike,
 )
-from bench.tidy import ROW_ONLY, Rerun, model_of, read_rerun, samples
+from bench.tidy import ROW_ONLY, Rerun, inference_of, model_of, read_rerun, samples
 from bench.verdicts import Measured, Samples, combine, judge_reported, judge_rerun
 
 Json = dict[str, Any]
@@ -49,7 +49,7 @@ def rerun_samples(variants: Json, job: Json, rerun: Rerun) -> Measured:
         A function of a cell; it returns words where the cell has no rerun that may rank.
     """
     roles = {entry["kind"]: role for role, entry in variants["datasets"].items()}
-    chances: dict[str, dict[tuple[str, str], Chance]] = {}  # by model, once each
+    chances: dict[tuple, dict[tuple[str, str], Chance]] = {}  # once each
 
     def measured(cell: Cell) -> Samples | str:
         kind, _, metric = cell.column.partition("_")
@@ -79,9 +79,11 @@ def rerun_samples(variants: Json, job: Json, rerun: Rerun) -> Measured:
         sequences = pd.Series([group(key) for key in values.index], index=values.index)
         steps = job["steps"].get(model)
         training = "shipped weights" if model in job["shipped"] else f"{steps} training steps"
-        if model not in chances:
-            chances[model] = chance_of(trained_alike(rerun.images, rerun.poses, model))
-        chance = chances[model].get((role, metric))
+        scored = (model, *inference_of(row))
+        if scored not in chances:
+            alike = trained_alike(rerun.images, rerun.poses, model)
+            chances[scored] = chance_of(alike, *inference_of(row))
+        chance = chances[scored].get((role, metric))
         what = f"{metric} on {job['names'][role]}"
         return Samples(values, sequences, training, model, what, chance)
 
@@ -99,7 +101,8 @@ def judge(claims: list[Json], ledger: Ledger, measured: Measured, seed: int = 0)
 
     Returns:
         ``id, table, statement, kind, origin`` ("stated" by the paper or "derived" from what it
-        does), ``judged`` ("whole", or "direction" where the paper states a size, of which a rerun
+        does), ``where`` it stands, ``quote`` (the paper's words; "" of what its tables alone say),
+        ``judged`` ("whole", or "direction" where the paper states a size, of which a rerun
         can only confirm the sign), ``paper, paper_detail, rerun, rerun_detail``.
     """
     lines = []
@@ -110,6 +113,8 @@ def judge(claims: list[Json], ledger: Ledger, measured: Measured, seed: int = 0)
         lines.append(
             {
                 **{name: claim[name] for name in ("id", "table", "statement", "kind", "origin")},
+                "where": claim["where"],
+                "quote": claim.get("quote", ""),
                 "judged": DIRECTION if any(part.size for part in parts) else WHOLE,
                 "paper": paper.verdict,
                 "paper_detail": paper.detail,
@@ -192,7 +197,10 @@ def latex(verdicts: pd.DataFrame, source: str) -> str:
         f"\\begin{{longtable}}{{rp{{{'8.6' if len(sides) > 2 else '10'}cm}}{'l' * len(sides)}}}\n"
         f"\\toprule\n{head} \\\\\n\\midrule\\endhead\n{rows}\n\\bottomrule\n\\end{{longtable}}\n"
         "\\noindent Own numbers: what the paper's table says of its text. Rerun: 95\\,\\% paired "
-        f"bootstrap over sequences; {_escape(source)}.{beside}\n\\end{{document}}\n"
+        f"bootstrap over sequences; {_escape(source)}.{beside} Between rows of one model a verdict "
+        "is of the trainings that ran, often one: another seed may tell otherwise. "
+        "$^{d}$ The sign of a stated size, which alone a rerun can confirm. "
+        "$^{o}$ Our own reading or check, not counted as the paper's claim.\n\\end{document}\n"
     )
 
 

@@ -7,6 +7,7 @@ from a licensed release: the same readers read both.
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,9 @@ def _write_shard(
         return write_motion_shard(clips, target, job["name"], split, stride), poses
     frames = list(read_images(job["kind"], raw, source, bodies))
     chosen = list(spread(frames, count))
+    if scale := job.get("box_scale"):
+        # Here and nowhere else: all that follows knows the box from the shard.
+        chosen = [replace(frame, box_size=scale * frame.box_size) for frame in chosen]
     notes = begun / "notes" / split
     written = write_image_shard(
         chosen, target, job["stored"], job["name"], split, total=len(chosen), journal=notes

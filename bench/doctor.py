@@ -16,6 +16,12 @@ from typing import Any
 
 from bench.doctor_findings import Finding
 from bench.doctor_licensed import licensed
+from bench.forecast import forecast
+from bench.forecast_text import GPU, together, words
+from bench.plan import build_jobs
+from genhmr.types import UserError
+
+Json = dict[str, Any]
 
 # The dependencies of pyproject.toml.
 NEEDED = (
@@ -34,32 +40,76 @@ EXTRAS = (
     ("vector_quantize_pytorch", "bench", "one peer of bench/test_quantizer.py is skipped"),
     ("anny", "build", "stops building the open body anew, which is shipped"),
 )
-FREE_GIGABYTES = 12  # an environment of 6.4 GB, its download cache, and the default run
+ENVIRONMENT = 6.4  # GB of .venv, and about as much of downloads while it is made
+MONTH = 30 * 24 * 3600  # seconds; a profile that a CPU works on for longer needs a GPU
 
 
-def _environment() -> Iterator[Finding]:
+def _environment(params: Json, variants: Json) -> Iterator[Finding]:
     python = platform.python_version()
     good = sys.version_info >= (3, 11)
     yield Finding("here", "python", "ok" if good else "missing", f"{python}; 3.11 is needed")
+    complete = True
     for name in NEEDED:
         try:
             yield Finding("here", name, "ok", metadata.version(name))
         except metadata.PackageNotFoundError:
+            complete = False
             yield Finding("here", name, "missing", "run `make .venv/.installed`")
     for name, extra, blocked in EXTRAS:
         if importlib.util.find_spec(name) is None:
             note = f'{blocked}; pip install -e ".[{extra}]"'
             yield Finding("here", name, "absent", note)
-    free = shutil.disk_usage(Path.cwd()).free / 1e9
-    state = "ok" if free >= FREE_GIGABYTES else "absent"
-    yield Finding("here", "disk", state, f"{free:.0f} GB free; {FREE_GIGABYTES} are enough")
+    try:
+        yield from _resources(params, variants, 0.0 if complete else 2 * ENVIRONMENT)
+    except UserError as error:  # nothing can be planned, so nothing can run
+        yield Finding("here", "plan", "missing", str(error))
+
+
+def _resources(params: Json, variants: Json, install: float) -> Iterator[Finding]:
+    """Disk and GPU, beside what the planned profile takes of them.
+
+    Args:
+        params: content of params.yaml.
+        variants: content of variants.yaml.
+        install: gigabytes that packages which are missing will take.
+
+    Raises:
+        UserError: the planned profile is none.
+    """
+    # Shards and models, and DVC's cache of them.
+    need = install + 2 * together(forecast(build_jobs(params, variants))).size / 1e9
+    planned, free = params["profile"], shutil.disk_usage(Path.cwd()).free / 1e9
+    yield Finding(
+        "here", "disk", "ok" if free >= need else "absent",
+        f"{free:.0f} GB free; profile {planned} needs about {max(need, 1):,.0f}, DVC's cache "
+        "included" + (", the packages too" if install else ""),
+    )  # fmt: skip
     torch = sys.modules.get("torch")
     if torch is None and importlib.util.find_spec("torch") is not None:
         import torch
     if torch is not None:
         there = torch.cuda.is_available()
-        note = torch.cuda.get_device_name() if there else "profiles open and paper take longer"
+        times = "; ".join(
+            _times(params, variants, name) for name in dict.fromkeys((planned, "open", "paper"))
+        )
+        note = torch.cuda.get_device_name() if there else f"without one, {times}"
         yield Finding("here", "CUDA device", "ok" if there else "absent", note)
+
+
+def _times(params: Json, variants: Json, profile: str) -> str:
+    """How long a profile takes on two cores and on a GPU, as `python -m bench plan` forecasts."""
+    if profile != params["profile"]:  # as it is meant: all of it, paper on licensed data
+        source = "licensed" if profile == "paper" else "open"
+        data = params["data"] | {"source": source}
+        params = params | {"profile": profile, "data": data, "models": [], "weights": "profile",
+                           "seeds": 0}  # fmt: skip
+    total = together(forecast(build_jobs(params, variants)))
+    minutes = variants["profiles"][profile].get("minutes")  # measured, of all of it
+    if minutes and not params["models"] and params["data"]["source"] == "open":
+        return f"profile {profile} takes about {minutes} min"
+    if total.cpu > MONTH:
+        return f"profile {profile} cannot be run: it needs one ({words(total.gpu)} of {GPU})"
+    return f"profile {profile} takes about {words(total.cpu)} ({words(total.gpu)} on {GPU})"
 
 
 def _open_world(root: Path) -> Iterator[Finding]:
@@ -75,15 +125,17 @@ def _open_world(root: Path) -> Iterator[Finding]:
         yield Finding("open world", ", ".join(gone) or folder, state, note)
 
 
-def examine(root: Path, variants: dict[str, Any], pipeline: dict[str, Any]) -> list[Finding]:
+def examine(root: Path, params: Json, variants: Json, pipeline: Json) -> list[Finding]:
     """Everything that was looked for.
 
     Args:
         root: the folder ``datasets``.
+        params: content of params.yaml.
         variants: content of variants.yaml.
         pipeline: content of dvc.yaml.
     """
-    return [*_environment(), *_open_world(root), *licensed(root, variants, pipeline)]
+    here = _environment(params, variants)
+    return [*here, *_open_world(root), *licensed(root, variants, pipeline)]
 
 
 def report(findings: list[Finding]) -> tuple[str, bool]:

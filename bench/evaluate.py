@@ -41,6 +41,7 @@ from genhmr.metrics.presets import REFERENCE
 from genhmr.train.model_files import load_genhmr
 from genhmr.transformer.genhmr import GenHMR
 from genhmr.types import CropBatch
+from genhmr.workers import end_with_parent
 
 Json = dict[str, Any]
 
@@ -106,7 +107,8 @@ def score_model(
     folder = build / "models" / "transformer" / job["model"]
     weights = sorted(folder.rglob("*.safetensors"))
     with scratch_folder(scratch, made_from, weights) as measured, whole_folder(out) as part:
-        _score_into(part, measured, job, trained, build)
+        models = [load_genhmr(seed_folder(folder, i), device) for i in range(job["models"])]
+        _score_into(part, measured, job, trained, build, device, models)
 
 
 @dataclass(frozen=True)
@@ -124,9 +126,15 @@ class _Work:
     mean: MeanPose
 
 
-def _score_into(part: Path, measured: Path, job: Json, trained: Json, build: Path) -> None:
-    device = pick_device(job["device"])
-    folder = build / "models" / "transformer" / job["model"]
+def _score_into(
+    part: Path,
+    measured: Path,
+    job: Json,
+    trained: Json,
+    build: Path,
+    device: str,
+    models: list[GenHMR],
+) -> None:
     bodies = load_bodies(Path(job["bodies"]))
     work = _Work(
         job,
@@ -134,7 +142,7 @@ def _score_into(part: Path, measured: Path, job: Json, trained: Json, build: Pat
         part,
         measured,
         device,
-        [load_genhmr(seed_folder(folder, index), device) for index in range(job["models"])],
+        models,
         bodies,
         SMPLJoints(bodies.neutral, body25()).to(device),
         _mean_pose([build / "data" / role / "train" for role in trained["train_on"]]),
@@ -168,7 +176,7 @@ def _every_set(work: _Work) -> list[pd.DataFrame]:
     context = multiprocessing.get_context("fork")
     _SHARED.append(work)
     try:
-        with ProcessPoolExecutor(processes, mp_context=context) as pool:
+        with ProcessPoolExecutor(processes, context, end_with_parent) as pool:
             return list(pool.map(_score_shared, roles))
     finally:
         _SHARED.clear()
@@ -186,7 +194,7 @@ def _score_set(work: _Work, role: str) -> pd.DataFrame:
     job, dataset = work.job, work.job["sets"][role]
     shard = ImageShard(work.build / "data" / role / "test")
     # SPIN's Human3.6M files may hold markers only: then SPIN's own evaluator is the protocol.
-    marked = not shard.annotations["has_smpl"].all()
+    marked = not shard.has_bodies()
     protocol = protocol_for(dataset["kind"], "spin" if marked else REFERENCE)
     groups = _unique({n: s for n, s in job["settings"].items() if role in s["sets"]})
     scored = _Set(role, shard, groups, marked, Evaluator(protocol, work.bodies, work.device))

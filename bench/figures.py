@@ -99,12 +99,20 @@ def draw_figures(job: dict[str, Any], evaluated: Path, results: Path) -> None:
         job: ``build/plan/tables.json``.
         evaluated: folder of one evaluation.
         results: folder of the numbers and the claims; the pictures go to ``figures/`` in it.
+
+    Raises:
+        UserError: nothing was evaluated, or a file of the evaluation is damaged.
     """
+    found = {path.stem.removeprefix("gallery-") for path in evaluated.glob("gallery-*.npz")}
+    if not found:
+        raise UserError(
+            f"{evaluated} has no gallery-*.npz: run `python -m bench evaluate {evaluated.name}` "
+            "first, as `dvc repro figures` does."
+        )
     out = results / "figures"
     out.mkdir(parents=True, exist_ok=True)
     folder = "datasets/open/body" if job["source"] == "open" else "datasets/body"
     body = SMPL(load_bodies(Path(folder)).neutral)
-    found = {path.stem.removeprefix("gallery-") for path in evaluated.glob("gallery-*.npz")}
     roles = sorted(found, key=lambda role: (ORDER + (role,)).index(role))
     kept = {kind: {role: _entries(evaluated / f"{kind}-{role}.npz") for role in roles}
             for kind in ("gallery", "failures")}  # fmt: skip

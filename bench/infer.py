@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bench.plan_options import INFERENCE
 from genhmr.body.smpl import SMPLJoints
 from genhmr.inference.predict import Prediction, sample_pose
 from genhmr.inference.refinement import refine_pose
@@ -24,7 +25,14 @@ def sample(model: GenHMR, features: Any, setting: Json, rows: np.ndarray, seed: 
     if ugs["top_k"] > 1:
         generators = [torch.Generator().manual_seed(seed * 1_000_003 + int(row)) for row in rows]
     return sample_pose(
-        model, features, ugs["iters"], ugs["schedule"], ugs["top_k"], ugs["temperature"], generators
+        model,
+        features,
+        ugs["iters"],
+        ugs["schedule"],
+        ugs["top_k"],
+        ugs["temperature"],
+        generators,
+        **_options("ugs", ugs),
     )
 
 
@@ -43,4 +51,10 @@ def refine(
         step_size=knobs["step_size"],
         pose_weight=knobs["pose_weight"],
         refine_camera=knobs["camera"],
+        **_options("refine", knobs),
     )
+
+
+def _options(group: str, knobs: Json) -> Json:
+    """The options that a job carries, which it does where they are not at their default."""
+    return {name: knobs[name] for name in INFERENCE[group] if name in knobs}

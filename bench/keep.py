@@ -21,7 +21,7 @@ import pandas as pd
 
 from bench.claims_report import write_claims
 from bench.histories import keep_history
-from bench.kept import NUMBERS
+from bench.kept import ABOUT, NUMBERS
 from bench.plan import build_jobs
 from bench.provenance import job_digest, record_of
 from bench.stage import whole_folder
@@ -231,9 +231,17 @@ def keep(
         write_tables(variants, job, part / MEASURED, reported, part)
         shutil.rmtree(part / "tables")  # as CSV and LaTeX they are written beside every rerun
         write_claims(variants, job, part / MEASURED, reported, part / "claims")
+        (part / ABOUT).write_text(json.dumps(_about(whole, part / "provenance"), indent=1) + "\n")
         (part / PIECES).write_text(json.dumps(entries, indent=1, sort_keys=True) + "\n")
         (part / "README.md").write_text(_readme(job))
     return sorted(entries)
+
+
+def _about(jobs: dict[str, Json], provenance: Path) -> Json:
+    """Crop height in pixels, and the commit at which the base was trained or taken over."""
+    record = provenance / f"{record_of('transformer/base')}.json"
+    commit = json.loads(record.read_text()).get("commit") if record.exists() else None
+    return {"crop": jobs["evaluate/base.json"]["crop"], "commit": (commit or "unknown")[:12]}
 
 
 def _copy_records(piece: Piece, source: Path, target: Path) -> None:

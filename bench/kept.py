@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +14,7 @@ from bench.status import NOT_RUN
 from genhmr.types import UserError
 
 NUMBERS = "numbers.csv"
+ABOUT = "about.json"
 _CELL = ["table", "row", "role", "metric"]
 # What a tidy frame gets of that run, by the names that its own rerun has in it.
 _BESIDE = {"rerun": "open_run", "low": "open_low", "high": "open_high", "n": "open_n",
@@ -33,6 +35,25 @@ def read_kept(folder: Path) -> pd.DataFrame | None:
         kept = pd.read_csv(path, dtype={"table": str}, keep_default_na=False, na_values=[""])
         return kept.assign(role=kept["role"].fillna("")).set_index(_CELL)[list(_BESIDE)]
     except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{path} is damaged: restore results/open.") from error
+
+
+def about_kept(folder: Path) -> str:
+    """What the committed run was made with, as words for a caption; "" where it does not say so.
+
+    Its numbers stand beside those of runs with other crops and other weights.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    path = folder / ABOUT
+    if not path.exists():
+        return ""
+    try:
+        about = json.loads(path.read_text())
+        height = int(about["crop"])
+        return f"crops of {height} x {height * 3 // 4} pixels, base of commit {about['commit']}"
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged: restore results/open.") from error
 
 

@@ -11,7 +11,7 @@ from genhmr.types import UserError
 
 
 class NoOverlap(UserError):
-    """No prediction of a file belongs to any frame."""
+    """No prediction of a file belongs to any frame, by its name or by who is meant in it."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,40 @@ def _nearest(
     return [frames[best]] if away[best] <= sides[frames[best]] / 2 else []
 
 
+def _why_none(
+    found: Predictions,
+    keys: list[str],
+    images: list[str],
+    nobody: list[tuple[int, list[int]]],
+    boxes: tuple[np.ndarray, np.ndarray] | None,
+) -> str:
+    """The sentence where nothing matched: names that are strange, or nobody where they say."""
+    if not nobody:
+        return (
+            f"{found.path}: no {found.by} is known to the ground truth; the file has "
+            f"'{found.names[0]}', the ground truth has "
+            f"'{keys[0] if found.by == 'key' else images[0]}' (see docs/predictions.md)."
+        )
+    row, frames = nobody[0]
+    known = f"{len(nobody)} of {len(found)} names are known to the ground truth"
+    if found.person is not None:
+        there = ", ".join(sorted({keys[frame].rsplit("/", 1)[1] for frame in frames}))
+        return (
+            f"{found.path}: {known}, and no 'person' of theirs is in the data set, first "
+            f"{found.person[row]} in {found.names[row]}, where it has {there}: write the data "
+            "set's numbers, or 'center' in place of 'person'."
+        )
+    centers, sides = boxes
+    given = found.center[row]
+    near = frames[int(np.abs(centers[frames] - given).max(1).argmin())]
+    return (
+        f"{found.path}: {known}, and no 'center' of theirs lies within half a box of a person, "
+        f"first ({given[0]:.0f}, {given[1]:.0f}) in {found.names[row]}, where the nearest box has "
+        f"({centers[near][0]:.0f}, {centers[near][1]:.0f}) and side {sides[near]:.0f}: write "
+        "pixels of the original image."
+    )
+
+
 def match_frames(
     found: Predictions,
     keys: list[str],
@@ -83,7 +117,7 @@ def match_frames(
     Raises:
         UserError: a frame is predicted twice, hypotheses are incomplete, or an image shows several
             people and neither ``person`` nor ``center`` tells which.
-        NoOverlap: no name is known.
+        NoOverlap: no name is known, or nobody is where every ``person`` or ``center`` says.
     """
     if found.by == "key":
         lookup = {key: [frame] for frame, key in enumerate(keys)}.get
@@ -95,15 +129,18 @@ def match_frames(
 
     table: dict[int, dict[int, int]] = {}
     unknown = []
+    nobody: list[tuple[int, list[int]]] = []  # rows whose image is known: frames of that image
     for row, name in enumerate(found.names):
         frames = lookup(str(name))
         if frames is None:
             unknown.append(str(name))
             continue
+        shown = frames
         # Where one person is left, too: the others may have been filtered out.
         if found.person is None and found.center is not None and boxes is not None:
             frames = _nearest(found.center[row], frames, *boxes)
             if not frames:
+                nobody.append((row, shown))
                 x, y = found.center[row]
                 unknown.append(f"{name} at {x:.0f}, {y:.0f}")
                 continue
@@ -117,6 +154,7 @@ def match_frames(
             wanted = str(found.person[row])
             frames = [frame for frame in frames if keys[frame].rsplit("/", 1)[1] == wanted]
             if not frames:
+                nobody.append((row, shown))
                 unknown.append(f"{name} person {wanted}")
                 continue
         sample = 0 if found.sample is None else int(found.sample[row])
@@ -130,11 +168,7 @@ def match_frames(
             )
         known[sample] = row
     if not table:
-        raise NoOverlap(
-            f"{found.path}: no {found.by} is known to the ground truth; the file has "
-            f"'{found.names[0]}', the ground truth has "
-            f"'{keys[0] if found.by == 'key' else images[0]}'."
-        )
+        raise NoOverlap(_why_none(found, keys, images, nobody, boxes))
     hypotheses = max(len(known) for known in table.values())
     for frame, known in table.items():
         if set(known) != set(range(hypotheses)):

@@ -25,14 +25,23 @@ PARAMS: dict[str, tuple[type, tuple[Any, ...] | None]] = {
     "ugs.schedule": (str, SCHEDULES),
     "ugs.top_k": (int, None),
     "ugs.temperature": (float, None),
+    "ugs.remask_decoded": (bool, None),
     "refine.iters": (int, None),
     "refine.step_size": (float, None),
     "refine.pose_weight": (float, None),
     "refine.camera": (bool, None),
+    "refine.camera_step_size": (float, None),
+    "refine.optimiser": (str, ("adam", "gradient")),
     "detections.source": (str, ("simulated", "openpose")),
     "device": (str, ("auto", "cpu", "cuda")),
 }
-POSITIVE = ("ugs.iters", "ugs.top_k", "ugs.temperature", "refine.step_size")
+POSITIVE = (
+    "ugs.iters",
+    "ugs.top_k",
+    "ugs.temperature",
+    "refine.step_size",
+    "refine.camera_step_size",
+)
 NOT_NEGATIVE = ("seed", "seeds", "refine.iters", "refine.pose_weight")
 
 

@@ -25,6 +25,7 @@ from bench.plan_models import (
     transformer_job,
     variant,
 )
+from bench.plan_options import CROPS, INFERENCE, chosen
 
 Json = dict[str, Any]
 
@@ -33,6 +34,7 @@ PAPER_INFERENCE = {
     "ugs": {"iters": 5, "schedule": "cosine", "top_k": 1, "temperature": 1.0},
     "refine": {"iters": 10},
 }
+
 
 def _data_job(role: str, entry: Json, profile: Json, params: Json, optional: bool) -> Json:
     source = params["data"]["source"]
@@ -57,6 +59,7 @@ def _data_job(role: str, entry: Json, profile: Json, params: Json, optional: boo
         "generate": profile["clips"][role] if motion else counts,
         "frame": profile["crops"]["frame"],
         "stored": profile["crops"]["stored"],
+        **({} if motion else chosen(profile["crops"], CROPS)),
         # Sets that only some variants are trained on: without them the rest can still run.
         "optional": source == "licensed" and optional,
         "seed": params["seed"],
@@ -166,12 +169,7 @@ def _tables_job(params: Json, variants: Json, profile: Json, jobs: dict[str, Jso
         "names": {role: entry[source] for role, entry in variants["datasets"].items()},
         "scale": profile["scale"],
         "detections": params["detections"]["source"],
-        "turned": [
-            f"{group}.{key}={params[group][key]}"
-            for group, usual in PAPER_INFERENCE.items()
-            for key, value in usual.items()
-            if params[group][key] != value
-        ],
+        "turned": _turned(params),
         "short": sorted(name for name, job in models.items() if job.get("short")),
         "shipped": sorted(name for name, job in models.items() if job.get("weights")),
         "skipped": {name: job["skip"] for name, job in models.items() if "skip" in job},
@@ -187,6 +185,16 @@ def _tables_job(params: Json, variants: Json, profile: Json, jobs: dict[str, Jso
             if name.startswith("transformer/") and "skip" not in job
         },
     }
+
+
+def _turned(params: Json) -> list[str]:
+    """The knobs of inference that are not as the tables are made, as ``"ugs.iters=20"``."""
+    return [
+        f"{group}.{key}={str(value).lower() if isinstance(value, bool) else value}"
+        for group, stated in PAPER_INFERENCE.items()
+        for key, usual in (stated | INFERENCE[group]).items()
+        if (value := params[group][key]) != usual
+    ]
 
 
 def write_plan(jobs: dict[str, Json], out: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from bench.params import PARAMS, check_params
 from bench.plan_checks import check_tokenizer_sizes
+from bench.plan_options import INFERENCE, TOKENIZER, TRANSFORMER, carried, chosen
 from genhmr.types import UserError
 
 Json = dict[str, Any]
@@ -29,6 +30,9 @@ def tokenizer_job(name: str, entry: Json, profile: Json, params: Json) -> Json:
     asked = _seeds_asked(profile, params)
     least = entry.get("seeds", 1)
     several = asked > 1 and "seeds" in entry and not shipped
+    turned = chosen(sizes, TOKENIZER)
+    if "warmup" in turned:
+        turned["warm_up"] = turned.pop("warmup")  # as its training calls it
     return {
         "model": {
             "num_tokens": entry["tokens"] // scale["tokens"],
@@ -43,6 +47,7 @@ def tokenizer_job(name: str, entry: Json, profile: Json, params: Json) -> Json:
             "lr": sizes["lr"],
             "num_vertices": sizes["vertices"],
             "joint_noise": sizes["joint_noise"],
+            **turned,
         },
         "weights": "datasets/open/weights/tokenizer.safetensors" if shipped else None,
         "short": bool(sizes["short"]) and not shipped,
@@ -91,8 +96,8 @@ def settings(entry: Json, params: Json) -> Json:
                 f"{refine['iters']} steps only."
             )
         resolved[name] = {
-            "ugs": merged["ugs"],
-            "refine": refine,
+            "ugs": carried(merged["ugs"], INFERENCE["ugs"]),
+            "refine": carried(refine, INFERENCE["refine"]),
             "report": setting.get("report", [refine["iters"]]),
             "sets": setting.get("sets", entry["sets"]),
         }
@@ -169,6 +174,7 @@ def transformer_job(
                     "target_spread", "heatmap_weight",
                 )
             },
+            **chosen(sizes, TRANSFORMER),
         },
         "weights": f"{SHIPPED}/genhmr.safetensors" if shipped else None,
         "short": bool(sizes["short"]) and not shipped,

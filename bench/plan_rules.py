@@ -89,6 +89,7 @@ POSITIVE = Rule(lambda v: is_number(v) and v > 0, "it must be a number greater t
 NOT_NEGATIVE = Rule(lambda v: is_number(v) and v >= 0, "it must be a number of 0 or more")
 TEXT = Rule(lambda v: isinstance(v, str) and v.strip() != "", "it must be a text")
 NAME = Rule(is_name, "it must be a name")
+SHARE = Rule(lambda v: is_number(v) and 0 <= v < 1, "it must be a number from 0 to below 1")
 SWITCH = Rule(lambda v: isinstance(v, bool), "it must be true or false")
 SHARES = Rule(
     lambda v: isinstance(v, dict) and v and all(is_number(n) and n > 0 for n in v.values()),
@@ -149,6 +150,8 @@ TABLE = {
     ),
 }
 _LENGTH = {"steps": WHOLE, "batch": WHOLE}
+# Keys that end in `?` here and below may be absent; bench/plan_options.py has their defaults.
+_RATE = {"warmup?": COUNT, "constant_lr?": SWITCH}
 PROFILE = {
     "about": TEXT,
     "minutes?": POSITIVE,
@@ -160,13 +163,16 @@ PROFILE = {
     "images": Each(Each(COUNT)),
     "poses": Each(Each(COUNT)),
     "clips": Each(Each(COUNT)),
-    "crops": {"size": WHOLE, "stored": WHOLE, "frame": COUNT},
+    "crops": {
+        "size": WHOLE,
+        "stored": WHOLE,
+        "frame": COUNT,
+        "box_scale?": Rule(lambda v: is_number(v) and v >= 1, "it must be a number of 1 or more"),
+    },
     "backbone": {
         **{key: WHOLE for key in ("patch", "dim", "depth", "heads")},
         "stem": _choice("patch", "conv"),
-        "drop_path?": Rule(
-            lambda v: is_number(v) and 0 <= v < 1, "it must be a number from 0 to below 1"
-        ),
+        "drop_path?": SHARE,
         "patch_padding?": COUNT,
         "import?": TEXT,
         **{key: WHOLE for key in ("steps?", "batch?", "images?")},
@@ -178,6 +184,7 @@ PROFILE = {
         "joint_noise": NOT_NEGATIVE,
         **_LENGTH,
         "lr": POSITIVE,
+        **_RATE,
         "short": SWITCH,
     },
     "transformer": {
@@ -194,6 +201,11 @@ PROFILE = {
         "ablation_batch": WHOLE,
         "base_gumbel?": {"tau_start?": POSITIVE, "tau_end?": POSITIVE, "duration?": POSITIVE},
         "lr": POSITIVE,
+        **_RATE,
+        "weight_decay?": NOT_NEGATIVE,
+        "ema_decay?": SHARE,
+        "clip_norm?": POSITIVE,
+        "all_tokens?": SWITCH,
         "short": SWITCH,
     },
     "evaluation": {"batch": WHOLE, "timing": WHOLE, "ablation_images": COUNT},

@@ -17,8 +17,8 @@ from pandas.api.types import union_categoricals
 from bench.keys import sequence_of
 from bench.matching import Match, NoOverlap, match_frames
 from bench.measuring import PCK_THRESHOLDS, exchanged_legs, measure
-from bench.predictions import Predictions, read_predictions
-from bench.truth import Truth, read_truth
+from bench.predictions import JOINT_NAMES, Predictions, read_predictions
+from bench.truth import SCORED, Truth, read_truth
 from genhmr.body import Bodies
 from genhmr.body.joints import J24_TO_J14, SPIN24_NAMES
 from genhmr.metrics import (
@@ -30,6 +30,8 @@ from genhmr.metrics import (
     protocol_for,
     root_of,
 )
+from genhmr.metrics.presets import STAND_INS
+from genhmr.metrics.protocols import FULL_SETS
 from genhmr.types import UserError
 
 _MARKERS = [*J24_TO_J14, SPIN24_NAMES.index("PelvisMPII")]  # what the marker protocols read
@@ -42,14 +44,40 @@ def choose_protocols(dataset: str, names: tuple[str, ...]) -> dict[str, Protocol
     """The named protocols of a data set; "all" stands for every one that covers it.
 
     Raises:
-        UserError: an unknown data set, or a protocol that does not cover it.
+        UserError: a data set that is unknown or has no images to predict from, or a protocol that
+            does not cover it.
     """
+    if STAND_INS.get(dataset, dataset) not in SCORED:
+        open_sets = [name for name, kind in STAND_INS.items() if kind in SCORED]
+        raise UserError(
+            f"'{dataset}' is no data set whose images are scored: choose one of "
+            f"{', '.join((*SCORED, *open_sets))} with --dataset."
+        )
     wanted = presets_for(dataset) if ALL in names else dict.fromkeys(names)
     return {name: protocol_for(dataset, name) for name in wanted}
 
 
+def _unfit(protocol: Protocol, joint_set: str, dataset: str) -> str:
+    """Why joints of a set cannot be scored under a protocol, and what could be."""
+    root = protocol.root.replace("_", " ")
+    reason = f"it measures {protocol.joints} from the {root}, and the file has {joint_set}"
+    # Its own joints are there, of which the root is none.
+    if joint_set == protocol.joints or protocol.joints in FULL_SETS.get(joint_set, ()):
+        reason += f", whose {len(JOINT_NAMES[joint_set])} joints lack the {root}"
+    able = [own for own in JOINT_NAMES if root_of(protocol, own) is not None]
+    advice = f"write {' or '.join(able)}" if able else "write vertices, or pose and betas"
+    others = presets_for(dataset).items()
+    if fit := [name for name, own in others if root_of(own, joint_set) is not None]:
+        advice += f", or use --protocol {fit[0]}"
+    return f"{reason}: {advice}"
+
+
 def _usable(
-    protocols: dict[str, Protocol], found: Predictions, truth: Truth, bodies: Bodies
+    dataset: str,
+    protocols: dict[str, Protocol],
+    found: Predictions,
+    truth: Truth,
+    bodies: Bodies,
 ) -> tuple[dict[str, Protocol], dict[str, str]]:
     """Protocols that these predictions and this ground truth allow, and why the others not."""
     good: dict[str, Protocol] = {}
@@ -60,10 +88,7 @@ def _usable(
         elif protocol.truth_joints == "spin24" and not (truth.joints_3d[:, _MARKERS, 3] > 0).all():
             why[name] = "the ground truth has no marker joints"
         elif found.joints is not None and root_of(protocol, found.joint_set) is None:
-            why[name] = (
-                f"it needs the joints {protocol.joints} and the root {protocol.root}, the file has "
-                f"{found.joint_set}"
-            )
+            why[name] = _unfit(protocol, found.joint_set, dataset)
         elif found.vertices is not None and protocol.joints == "smpl24":
             why[name] = "kinematic joints need pose and betas, the file has vertices"
         elif protocol.joints == "extra14" and bodies.regressor_extra19 is None:
@@ -142,7 +167,7 @@ def score(
         group = {n: p for n, p in protocols.items() if p.frames == split}
         markers = any(p.truth_joints == "spin24" for p in group.values())
         truth = read_truth(kind_of(dataset), root, split, bodies, markers, "pck" in extras)
-        group, why = _usable(group, found, truth, bodies)
+        group, why = _usable(dataset, group, found, truth, bodies)
         left_out |= why
         if not group:
             continue

@@ -18,7 +18,7 @@ from pandas.api.types import union_categoricals
 
 from bench.intervals import bootstrap
 from bench.score import METRICS, NAMES, Scores, choose_protocols, score
-from bench.stage import whole_folder
+from bench.score_folder import require_place, result_folder
 from genhmr.body.model_files import load_bodies
 from genhmr.metrics import frames_of
 from genhmr.types import UserError
@@ -218,26 +218,6 @@ def _write_frames(frames: pd.DataFrame, path: Path) -> None:
             file.write_table(pa.Table.from_pandas(own.astype(words), schema, preserve_index=False))
 
 
-def _refuse_foreign(out: Path) -> None:
-    """A result replaces an older result and nothing else.
-
-    Raises:
-        UserError: ``out`` is a file or lies below one, or is a folder that `score` did not write.
-    """
-    if blocked := next((path for path in out.parents if path.is_file()), None):
-        raise UserError(f"{out} cannot be made: {blocked} is a file. Name another with --out.")
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return
-    try:
-        mine = "protocols" in json.loads((out / "about.json").read_text())
-    except (OSError, ValueError):
-        mine = False
-    if not mine:
-        raise UserError(
-            f"{out} exists and is no result of score: name another folder with --out, or remove it."
-        )
-
-
 def run(
     path: Path,
     dataset: str,
@@ -251,10 +231,10 @@ def run(
     """The command: scores, prints, and writes ``out`` whole or not at all.
 
     Raises:
-        UserError: see :func:`score`.
+        UserError: see :func:`score`; or ``out`` cannot be written.
     """
     choose_protocols(dataset, names)  # a wrong name is told before anything is read
-    _refuse_foreign(out)
+    require_place(out)
     is_open = dataset.startswith("open-")
     bodies = load_bodies(Path("datasets/open/body" if is_open else "datasets/body"))
     root = Path("datasets/raw") / dataset
@@ -268,7 +248,7 @@ def run(
     title = f"{path.name} on {dataset}"
     if scores.hypotheses > 1:
         title += f", best of {scores.hypotheses}"
-    with whole_folder(out) as part:
+    with result_folder(out) as part:
         _write_frames(scores.frames, part / "per_image.parquet")
         summary.to_csv(part / "summary.csv", index=False)
         about = {"dataset": dataset, **_about(path, scores)}

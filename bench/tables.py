@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.kept import NUMBERS, attach, read_kept
+from bench.kept import NUMBERS, about_kept, attach, read_kept
 from bench.layout import DATASETS, SIDES, Printed, as_printed, lay_out, notes_on
 from bench.ledger import AITI, TIME, read_deltas, read_ledger, read_reported
 from bench.status import METHODS
@@ -91,9 +91,11 @@ def write_tables(variants: Json, job: Json, build: Path, reported: Path, out: Pa
     rerun, kept = read_rerun(build, variants, job), read_kept(out / "open")
     written: dict[str, Printed] = {}  # nothing is written before every table could be made
     world = "the open world" if job["source"] == "open" else "licensed data"
+    about = about_kept(out / "open")
     blocks = {
         "reported": "the numbers that the paper prints",
-        "open_run": "the committed run of profile open in the open world (results/open)",
+        "open_run": "the committed run of profile open in the open world (results/open"
+        f"{', ' * bool(about)}{about})",
         "rerun": f"this run, profile {job['profile']} in {world}",
     }
     for number, entry in read_ledger(reported).items():
@@ -121,7 +123,8 @@ def write_tables(variants: Json, job: Json, build: Path, reported: Path, out: Pa
 
 
 def _comparison(table: Printed) -> pd.DataFrame:
-    """One line a number: ``row, dataset, metric, reported, rerun, low, high, n, seeds, status``,
+    """One line a number: ``row, dataset, metric, reported``, of the rerun ``rerun, low, high, n,
+    seeds, tolerance, status``, see :func:`bench.tidy.build_table`,
     and ``open_run, open_low, ... open_status`` after the reported one where a run is kept.
     """
     tidy = table.tidy
@@ -131,13 +134,13 @@ def _comparison(table: Printed) -> pd.DataFrame:
     ]
     # One digit more than the paper prints, so that small differences between rows are seen.
     digits = [table.entry["decimals"][metric] + 1 for metric in tidy["metric"]]
-    ran = ["rerun", "low", "high", "n", "seeds", "status"]
+    ran = ["rerun", "low", "high", "n", "seeds", "tolerance", "status"]
     opened = ["open_run", "open_low", "open_high", "open_n", "open_seeds", "open_status"]
     told = [*(opened if "open_run" in tidy else ()), *ran]
     rounded = {
         name: [round(value, places) for value, places in zip(tidy[name], digits)]
         for name in told
-        if name.endswith(("run", "low", "high"))
+        if name.endswith(("run", "low", "high", "tolerance"))
     }
     return tidy.assign(dataset=beside, **rounded)[["row", "dataset", "metric", "reported", *told]]
 

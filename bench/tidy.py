@@ -149,8 +149,10 @@ def build_table(
 
     Returns:
         One line a number in the paper's order, ``table, row, role, dataset, stands_for, metric,
-        reported, rerun, low, high, n, seeds, status`` beside the columns that identify a row; and
-        their names. ``low`` and ``high`` are the ends of the rerun's 95 % interval.
+        reported, rerun, low, high, n, seeds, tolerance, status`` beside the columns that identify
+        a row; and their names. ``low`` and ``high`` are the ends of the rerun's 95 % interval,
+        ``tolerance`` is how far it may lie from the reported number and be `reproduced`: what
+        rounding and another seed change, empty where seeds were not measured.
 
     Raises:
         UserError: variants.yaml names a row that the paper does not have.
@@ -158,7 +160,7 @@ def build_table(
     roles = {entry["kind"]: role for role, entry in datasets.items()}
     keys = key_columns(reported)
     rows = rerun_rows(number, spec, reported)
-    spreads: dict[tuple[str, bool], dict[tuple[str, str], float]] = {}  # by model, once each
+    spreads: dict[tuple, dict[tuple[str, str], float]] = {}  # once each
     lines = []
     for own, paper in zip(rows, reported.to_dict("records")):
         named = {key: paper[key] for key in keys}
@@ -174,19 +176,25 @@ def build_table(
                 lines.append(line | _timing(own, spec, job, rerun))
                 continue
             role = roles[kind]
-            found = Mean()
+            found, tolerance = Mean(), float("nan")
             status = NOT_RUN
             if own is not None:
                 model = model_of(own, spec, job)
                 found = mean_of(samples(own, model, role, rerun), metric)
                 single = found.seeds < 2  # beside the paper's one training
-                if (model, single) not in spreads:
+                measured = (model, single, *inference_of(own))
+                if measured not in spreads:
                     alike = trained_alike(rerun.images, rerun.poses, model)
-                    spreads[model, single] = seed_spreads(alike, pairs=single)
-                spread = spreads[model, single].get((role, metric))
+                    spreads[measured] = seed_spreads(alike, single, *inference_of(own))
+                spread = spreads[measured].get((role, metric))
                 refined = own.get("step", 0) > 0 or own.get("setting", "").startswith("refined")
                 rounding = half_unit(entry, column)
-                status = judge(job, model, found, float(paper[column]), rounding, spread, refined)
+                if spread is not None:
+                    tolerance = rounding + spread
+                status = judge(
+                    job, model, found, float(paper[column]), rounding, spread, refined,
+                    entry.get("not_read", ()),
+                )  # fmt: skip
             lines.append(
                 {
                     **line,
@@ -195,10 +203,16 @@ def build_table(
                     "stands_for": REPORTED_NAMES[kind],
                     "metric": metric,
                     **asdict(found),
+                    "tolerance": tolerance,
                     "status": status,
                 }
             )
     return pd.DataFrame(lines), keys
+
+
+def inference_of(row: Json) -> tuple[str, int]:
+    """The setting and the refinement step that a row of variants.yaml is scored with."""
+    return row.get("setting", "default"), row.get("step", 0)
 
 
 def samples(row: Json, model: str, role: str, rerun: Rerun) -> pd.DataFrame | None:
@@ -217,7 +231,8 @@ def samples(row: Json, model: str, role: str, rerun: Rerun) -> pd.DataFrame | No
     frame = frame[frame["role"] == role]
     if kind == "tokenizer":
         return frame
-    return frame[(frame["setting"] == row["setting"]) & (frame["step"] == row.get("step", 0))]
+    setting, step = inference_of(row)
+    return frame[(frame["setting"] == setting) & (frame["step"] == step)]
 
 
 def _timing(row: Json | None, spec: Json, job: Json, rerun: Rerun) -> Json:
@@ -231,5 +246,6 @@ def _timing(row: Json | None, spec: Json, job: Json, rerun: Rerun) -> Json:
         "stands_for": "RTX A5000",
         "metric": TIME,
         **asdict(Mean(rerun=float("nan") if value is None else value, n=int(value is not None))),
+        "tolerance": float("nan"),
         "status": NOT_RUN if value is None else "not comparable: other hardware",
     }

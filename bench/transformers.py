@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from bench.plan_options import TRANSFORMER
 from bench.stage import (
     FinishedSeeds,
     export_shipped,
@@ -169,6 +170,8 @@ def _train_transformer(
 
     neutral = load_bodies(Path(job["bodies"])).neutral
     gumbel, losses = job["gumbel"], job["losses"]
+    options = {key: train[key] for key in TRANSFORMER if key in train}
+    options.setdefault("warmup", min(200, train["steps"] // 10))
     return train_transformer(
         model,
         lambda start: prefetch(crops, start, loader_processes(device)),
@@ -176,7 +179,7 @@ def _train_transformer(
         scratch,
         train["steps"],
         train["lr"],
-        warmup=min(200, train["steps"] // 10),
+        **options,
         backbone_lr_scale=train["backbone_lr_scale"],
         tau_max=job["mask_tau"],
         temperature_start=gumbel["tau_start"],

@@ -14,6 +14,9 @@ from genhmr.body import Bodies
 from genhmr.data.readers import read_images
 from genhmr.types import PersonFrame, UserError
 
+# Kinds of data sets that are scored, and the role in which each is tested.
+SCORED = {"3dpw": "wild", "emdb": "extreme", "h36m": "lab"}
+
 
 @dataclass(frozen=True)
 class Truth:
@@ -55,7 +58,7 @@ def read_truth(
     """Reads the ground truth; no image is opened.
 
     Args:
-        kind: "3dpw", "emdb" or "h36m".
+        kind: of ``SCORED``.
         root: folder of the data set.
         split: of its reader.
         bodies: body models.
@@ -65,12 +68,9 @@ def read_truth(
     Raises:
         UserError: the data set is missing, damaged or empty.
     """
-    if kind not in ("3dpw", "emdb", "h36m"):
-        raise UserError(f"'{kind}' has no images to predict from: choose 3dpw, emdb or h36m.")
     if not root.is_dir():
-        role = {"3dpw": "wild", "emdb": "extreme", "h36m": "lab"}[kind]
         remedy = (
-            f"generate it with `python -m bench plan && python -m bench data {role}`"
+            f"generate it with `python -m bench plan && python -m bench data {SCORED[kind]}`"
             if root.name.startswith("open-")
             else "unpack the release there (see datasets/raw/README.md)"
         )

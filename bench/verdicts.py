@@ -36,18 +36,22 @@ class Answer:
 
 
 def judge_reported(comparison: Comparison, ledger: Ledger) -> Answer:
-    """What the paper's own table says. A direction must hold as printed; a size must be possible
-    for numbers that round to the printed ones.
+    """What the paper's own table says, within what rounding may have hidden.
+
+    A direction is undecided where numbers that round to the printed ones could also have the other;
+    a size must be possible for such numbers.
     """
     asked = f"{comparison.column}: {comparison.label}"
     values = [ledger.value(cell) for _, cell in comparison.terms]
     total = sum(weight * value for (weight, _), value in zip(comparison.terms, values))
+    slack = [abs(w) * ledger.half_unit(cell) for w, cell in comparison.terms]
     if comparison.size is None:
         shown = f"{asked} ({' / '.join(f'{v:g}' for v in values)})"
         if abs(total) < 1e-9:
             return Answer(UNDECIDED, f"{shown}, equal as printed")
+        if abs(total) < sum(slack) - 1e-9:
+            return Answer(UNDECIDED, f"{shown}, within the rounding of the printed numbers")
         return Answer(SUPPORTED if total < 0 else CONTRADICTED, shown)
-    slack = [abs(w) * ledger.half_unit(cell) for w, cell in comparison.terms]
     low, high = -total - sum(slack), -total + sum(slack)
     if comparison.percent:
         before = values[0]
@@ -94,8 +98,9 @@ def judge_rerun(
 
     Of a claimed size only the direction is judged: millimetres do not carry over between worlds.
     Two models that were trained apart differ by their seeds too: a difference between them counts
-    only where it exceeds what seeds alone change, and is undecided where that was not measured.
-    Within one model its seeds are drawn as the sequences are.
+    only where it exceeds what seeds and images together change, and is undecided where the former
+    was not measured. Within one model the verdict is of the trainings that ran, and says how many:
+    several of them widen its interval, one tells nothing of another.
 
     Args:
         comparison: one part of a claim.
@@ -134,32 +139,39 @@ def judge_rerun(
         told = f"{asked}: both sides are the same numbers of one model"
         return Answer(NOT_RUN, told, sized)
     sequences = first.sequences.to_numpy()
-    mean, means, unit = bootstrap_means(total, sequences, seed, _DRAWS)
-    low, high = np.percentile(means, [2.5, 97.5])
+    draws = bootstrap_means(total, sequences, seed, _DRAWS)
+    mean, low, high = draws.mean, draws.end(0.025), draws.end(0.975)
     shown = (
-        f"{asked}: {mean:+.2f} [{low:+.2f}, {high:+.2f}] over {unit}, n = {len(total)}"
+        f"{asked}: {mean:+.2f} [{low:+.2f}, {high:+.2f}] over {draws.unit}, n = {len(total)}"
     )
+    if not apart:
+        count = len(draws.trainings)
+        shown += f", {'one training' if count == 1 else f'{count} trainings'}"
     if sized and comparison.percent:
         shown += f", {-100 * mean / first.values.to_numpy().mean():.2f} % less"
-    surely_above = np.percentile(means, 2.5 / parts) > 0
-    if apart:
-        if first.chance is None:
-            told = f"{shown}; one training each, and no spread over seeds"
-            return Answer(UNDECIDED, told, sized)
-        shares = dict.fromkeys(models, 0.0)  # within one model its seed cancels
-        for weight, found in cells:
-            shares[found.model] += weight
-        variance = sum(share**2 / models[name] for name, share in shares.items())
-        level = 0.05 / parts if mean > 0 else 0.05
-        spread = first.chance.width(variance, level)
-        if abs(mean) <= spread:
-            told = f"{shown}; seeds alone change {spread:.2f}"
-            if level < 0.05:
-                told += f" in one of {parts} parts"
-            return Answer(UNDECIDED, told, sized)
-    if high < 0:
-        return Answer(SUPPORTED, shown, sized)
-    return Answer(CONTRADICTED if surely_above else UNDECIDED, shown, sized)
+    level = 0.05 / parts if mean > 0 else 0.05
+    if not apart:
+        if high < 0:
+            return Answer(SUPPORTED, shown, sized)
+        surely = draws.end(0.025 / parts) > 0
+        return Answer(CONTRADICTED if surely else UNDECIDED, shown, sized)
+    if first.chance is None:
+        told = f"{shown}; one training each, and no spread over seeds"
+        return Answer(UNDECIDED, told, sized)
+    shares = dict.fromkeys(models, 0.0)  # within one model its seed cancels
+    for weight, found in cells:
+        shares[found.model] += weight
+    variance = sum(share**2 / models[name] for name, share in shares.items())
+    seeds = first.chance.width(variance, level)
+    images = draws.end(1 - level / 2) - mean if mean < 0 else mean - draws.end(level / 2)
+    both = float(np.hypot(seeds, images))
+    if abs(mean) <= both:
+        alone = abs(mean) <= seeds
+        told = f"seeds alone change {seeds:.2f}" if alone else f"seeds and images change {both:.2f}"
+        if level < 0.05:
+            told += f" in one of {parts} parts"
+        return Answer(UNDECIDED, f"{shown}; {told}", sized)
+    return Answer(SUPPORTED if mean < 0 else CONTRADICTED, shown, sized)
 
 
 def combine(answers: list[Answer]) -> Answer:

@@ -8,7 +8,7 @@ from bench.imports import imported_modules
 
 ROOT = Path(__file__).parents[1]
 # What stands before every room and knows nothing of any.
-GROUND = {"types", "precision", "constants", "cores"}
+GROUND = {"types", "precision", "constants", "cores", "workers"}
 ALLOWED = {name: set() for name in GROUND} | {
     "body": set(),
     "metrics": {"body"},

@@ -16,10 +16,11 @@ _LOOK = {"supported": ("good", "s"), "contradicted": ("bad", "X"), "undecided": 
 BASIS = (
     "<p>By the paper: whether its own tables, as printed, agree with its text. By a run: at 95 %, "
     "paired over the same images, whole sequences drawn anew; a difference between two trainings "
-    "counts only beyond what seeds alone change (Student's t over the trainings of one "
-    "configuration). One part that fails contradicts a claim, at a level divided by the number of "
-    "its parts; all must hold to support it. Where the paper states a size, a run is asked for its "
-    "direction alone, because millimetres do not carry over between worlds; what it measured "
+    "counts only beyond what seeds and images together change (Student's t over the trainings of "
+    "one configuration); between settings of one model the verdict is of the trainings that ran, "
+    "and says how many. One part that fails contradicts a claim, at a level divided by the number "
+    "of its parts; all must hold to support it. Where the paper states a size, a run is asked for "
+    "its direction alone, because millimetres do not carry over between worlds; what it measured "
     "stands beside.</p>\n"
 )
 
@@ -164,13 +165,15 @@ def listing(claims: pd.DataFrame) -> str:
             f"<small>{text(line[f'{side}_detail'])}</small></td>"
             for side, name in judges.items()
         ]
-        own = " · our own check of what the paper does" if line["origin"] == DERIVED else ""
+        told = f"<q>{text(line['quote'])}</q> " if line["quote"] else ""
+        told += f"{text(line['where'])} · <code>{text(line['id'])}</code>"
+        if line["origin"] == DERIVED:
+            told += " · our own reading or check"
         marks = " ".join(f'data-{side.replace("_", "-")}="{known(line[side])}"' for side in judges)
         rows.append(
             f'<tr id="claim-{text(line["id"])}" data-table="{text(digits)}" {marks}>'
             + td(f'<a href="#table-{text(digits)}">{text(digits.lstrip("0"))}</a>', "number")
-            + th(f"{text(line['statement'])}<small><code>{text(line['id'])}</code>{own}</small>",
-                 "row")
+            + th(f"{text(line['statement'])}<small>{told}</small>", "row")
             + "".join(verdicts)
             + "</tr>"
         )

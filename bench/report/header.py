@@ -36,6 +36,7 @@ def facts(run: Run, world: str) -> str:
         "Profile": run.job["profile"],
         "Data": world,
         "Sizes": sizes,
+        **_kept(run),
         "Commit": "; ".join(f"{c} ({n} stages)" for c, n in commits.most_common()),
         "Ran": _span(told),
         "Hardware": "; ".join(m for m, _ in machines.most_common()),
@@ -46,6 +47,14 @@ def facts(run: Run, world: str) -> str:
         for name, value in told_of.items()
     ]
     return f'<dl class="facts">{"".join(items)}</dl>\n'
+
+
+def _kept(run: Run) -> Json:
+    """The committed run that stands beside: another base, and maybe other crops."""
+    if run.reference is None:
+        return {}
+    about = run.kept_about or "no record of its crops and weights"
+    return {"Committed open run": f"{about}, other images and trainings than this run's"}
 
 
 def _seconds(record: Json) -> float:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bench.kept import about_kept
 from bench.ledger import read_ledger
 from bench.report.beside import complete
 from bench.report.readers import (
@@ -61,6 +62,7 @@ class Run:
         scores: ``scores/<name>/summary.csv`` by name.
         pictures: of ``figures/``, by the name of the file without its ending.
         reference: ``summary.json`` of the committed run of profile open, or None.
+        kept_about: what the committed run was made with, in words; "" where it does not say so.
         kept_histories, kept_codebooks: of the committed run, of the pieces that have them.
     """
 
@@ -79,6 +81,7 @@ class Run:
     scores: dict[str, pd.DataFrame]
     pictures: dict[str, Path]
     reference: Json | None
+    kept_about: str
     kept_histories: dict[str, pd.DataFrame]
     kept_codebooks: dict[str, Json]
 
@@ -141,6 +144,7 @@ def read_run(job: Json, results: Path, build: Path, reference: Path | None = Non
         },
         pictures={path.stem: path for path in sorted((results / "figures").glob("*.png"))},
         reference=beside,
+        kept_about=about_kept(reference) if reference else "",
         kept_histories=_kept_histories(measured) if reference else {},
         kept_codebooks=_codebooks(measured / "evaluate-tokenizer", beside or {}, None),
     )

@@ -15,6 +15,11 @@ from bench.status import METHODS, METRICS, Mean, mean_of
 Json = dict[str, Any]
 
 OPEN_RUN = "committed open run"
+_BASELINES = {
+    "mean-pose": "the mean pose and shape of the training sets, the same for every image",
+    "lifted": "what the network regresses from its 2D heatmaps in one pass, before any token is "
+    "sampled",
+}
 _USE = {"used": "chosen at all", "perplexity": "perplexity over number of codes"}
 
 
@@ -53,7 +58,10 @@ def headline(run: Run) -> str:
         th("Set"), th("Method"), *(th(f"{metric_name(m)} (mm)", kind="number") for m in METRICS),
         th("Images", kind="number"),
     )  # fmt: skip
-    return table([head], rows, "Errors of the base model on each set", ' class="headline"')
+    told = {METHODS[name]: words for name, words in _BASELINES.items()}
+    said = "; ".join(f"<b>{name}</b>: {words}" for name, words in told.items())
+    errors = table([head], rows, "Errors of the base model on each set", ' class="headline"')
+    return f"{errors}<p>{said}.</p>\n"
 
 
 def tokenizers(run: Run) -> str:

@@ -19,8 +19,8 @@ Json = dict[str, Any]
 
 PLACE = ["row", "dataset", "metric"]
 COMPARED = (*PLACE, "reported", "rerun", "n", "status")
-JUDGED = ("id", "table", "statement", "origin", "judged", "paper", "paper_detail", "rerun",
-          "rerun_detail")  # fmt: skip
+JUDGED = ("id", "table", "statement", "origin", "where", "quote", "judged", "paper",
+          "paper_detail", "rerun", "rerun_detail")  # fmt: skip
 RANKED = ("table", "column", "rerun_on", "rows", "tau")
 SCORED = ("protocol", "metric", "unit", "mean", "low", "high", "n", "total")
 TIDY = ("table", "row", "role", "dataset", "stands_for", "metric", "reported", "rerun", "low",

@@ -85,6 +85,22 @@ class ImageShard:
         if sha256_of(self.path / name) != self._files[name]["sha256"]:
             raise _damaged(self.path / name)
 
+    def has_bodies(self) -> bool:
+        """Whether its records have SMPL ground truth: of a test set, where all do or none does.
+
+        Raises:
+            UserError: some have it. Bodies are measured by one protocol and markers by another,
+                and neither would be that of the whole set.
+        """
+        known = self.annotations["has_smpl"]
+        if known.any() and not known.all():
+            raise UserError(
+                f"{self.path} has SMPL ground truth in {known.sum()} of {len(known)} records, and "
+                "a test set is measured against bodies or against markers: give all records of "
+                "its source files pose and shape, or none (has_smpl), and run the data stage again."
+            )
+        return bool(known.any())
+
     def verify(self) -> None:
         """Reads every file and compares its SHA-256 with the manifest.
 

@@ -9,8 +9,11 @@ profile     image        patch size  dim    depth  heads  stem   patch padding
 ``open``    128 x 96     16          192    6      6      conv   0
 ==========  ===========  ==========  =====  =====  =====  =====  ==============
 
-The crop that enters is square; the backbone itself cuts the width to 3:4 (4D-Humans does the
-same, 256 -> 192), so that every other room keeps one square coordinate system.
+The crop that enters is square; the backbone itself cuts the width to 3:4, so that every other room
+keeps one square coordinate system. 4D-Humans cuts its 256 pixels to 192 too, but of a box that it
+has enlarged by 4/3 first (``expand_to_aspect_ratio(...).max()``), so that the cut takes nothing of
+the person's box. Here an eighth of the box is lost on either side unless the shards were made with
+``box_scale`` 4/3, as in profile ``paper`` (docs/decisions.md).
 """
 
 from __future__ import annotations

@@ -27,7 +27,8 @@ class PosePool:
     """Training poses from one or several sets, drawn with fixed shares.
 
     Args:
-        sets: arrays (N_i, 24, 3) axis-angle, root in an upright camera frame.
+        sets: arrays (N_i, 24, 3) axis-angle, root in an upright camera frame. They are kept so,
+            288 bytes a pose: AMASS has millions of them, and matrices take three times as much.
         shares: how often each set is drawn, any positive scale; None: in proportion to size.
 
     Raises:
@@ -52,8 +53,8 @@ class PosePool:
         self._edges = torch.cumsum(weights, 0) / weights.sum()
         self._starts = torch.cumsum(sizes, 0) - sizes
         self._sizes = sizes
-        stacked = torch.from_numpy(np.concatenate(sets).astype(np.float32))
-        self._poses = axis_angle_to_matrix(stacked)
+        stacked = np.concatenate(sets).astype(np.float32, copy=False)
+        self._poses = torch.from_numpy(stacked)
 
     def __len__(self) -> int:
         return len(self._poses)
@@ -64,7 +65,7 @@ class PosePool:
         which = torch.searchsorted(self._edges, picks[:, 0].contiguous(), right=True)
         which = which.clamp_(max=len(self._sizes) - 1)
         rows = self._starts[which] + (picks[:, 1] * self._sizes[which]).long()
-        return self._poses[rows]
+        return axis_angle_to_matrix(self._poses[rows])
 
 
 def train_tokenizer(
@@ -84,6 +85,7 @@ def train_tokenizer(
     frame: str = "global",
     num_vertices: int = 120,
     warm_up: int = 50,
+    constant_lr: bool = False,
     unquantised_steps: int = 0,
     joint_noise: float = 0.0,
     loss_weights: dict[str, float] | None = None,
@@ -95,7 +97,8 @@ def train_tokenizer(
 ) -> tuple[PoseTokenizer, list[dict[str, float]]]:
     """Trains a tokenizer, or goes on with the one in ``scratch``.
 
-    Same arguments and thread count, same result, interrupted or not.
+    On a CPU the same arguments and thread count give the same result, interrupted or not. On a GPU
+    they need not: sums over the latents of a code and some convolutions add in any order there.
 
     Args:
         poses: arrays (N_i, 24, 3) axis-angle, root in an upright camera frame
@@ -103,19 +106,22 @@ def train_tokenizer(
         body: for vertices and joints in the loss.
         scratch: folder of the checkpoint ``tokenizer.pt``.
         num_tokens, num_codes, code_dim, width, frame: see :class:`PoseTokenizer`.
-        steps: of the whole training; the learning rate follows half a cosine over them.
+        steps: of the whole training; the learning rate follows half a cosine over them, down to
+            1 % (the paper names neither that nor a warm-up).
         batch_size: poses a step.
         lr: of Adam, after ``warm_up`` steps of linear increase.
         seed: of weights, data order, augmentation and codebook resets.
         shares: how often each array is drawn; None: in proportion to its size.
         num_vertices: evenly spread vertices in the loss; 6890 is the paper.
         warm_up: steps.
+        constant_lr: keep ``lr`` after the warm-up instead.
         unquantised_steps: first steps without codebook; the codes then start on latents that
             already mean something. 0 starts the codebook on the untrained encoder's latents.
         joint_noise: see :func:`augment_poses`.
         loss_weights: keyword arguments of :func:`tokenizer_loss`.
-        mixed_precision: bfloat16 convolutions (2.8x on CPUs with AVX512-BF16); rotations, body
-            and codebook stay float32.
+        mixed_precision: bfloat16 convolutions and bypasses (2.8x on CPUs with AVX512-BF16; what a
+            caller asks for on a GPU depends on the width, ``genhmr.precision.fast_bfloat16``);
+            rotations, body and codebook stay float32. Else all is float32.
         device: where to train.
         max_seconds: stop early after this much training time.
         checkpoint_every, log_every: steps.
@@ -128,7 +134,8 @@ def train_tokenizer(
     """
     signature = json.dumps(
         [num_tokens, num_codes, code_dim, width, frame, steps, batch_size, lr, seed, shares,
-         num_vertices, warm_up, unquantised_steps, joint_noise, loss_weights, mixed_precision],
+         num_vertices, warm_up, unquantised_steps, joint_noise, loss_weights, mixed_precision,
+         *([constant_lr] if constant_lr else [])],  # earlier checkpoints know no such option
         sort_keys=True,
     )  # fmt: skip
     pool = PosePool(poses, shares)
@@ -167,7 +174,10 @@ def train_tokenizer(
             output = model(target) if quantise else _without_codes(model, target)
         codes = model.quantizer.lookup(output.tokens) if quantise else output.latents
         loss, parts = tokenizer_loss(output, target, codes, points, **(loss_weights or {}))
-        set_lr(optimiser, cosine_lr(step, steps, lr, warm_up, 0.01 * lr))
+        rate = cosine_lr(step, steps, lr, warm_up, 0.01 * lr)
+        if constant_lr:
+            rate = min(lr, lr * (step + 1) / max(1, warm_up))
+        set_lr(optimiser, rate)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -85,7 +85,8 @@ def train_transformer(
             which learns faster (``genhmr.transformer.losses.soft_targets``).
         expected_scale: factor on the geometric losses of the expected body, which learns faster
             (``genhmr.transformer.objective``); 0 in the paper.
-        ema_decay: of the average of the weights that is left in the model; 0 keeps the last.
+        ema_decay: of the average of the weights that is left in the model; 0 keeps the last, as
+            the paper, which names no average.
         clip_norm: maximal norm of the gradient.
         seed: of masks and Gumbel noise.
         device: where to train; the batches are moved there.
@@ -199,7 +200,12 @@ def _evaluate(
 
 
 def _groups(model: GenHMR, backbone_lr_scale: float, weight_decay: float) -> list[dict]:
-    """Parameter groups: matrices decay, vectors and tables do not; the backbone has its rate."""
+    """Parameter groups: what decays and what does not; the backbone has its own rate.
+
+    Matrices and kernels decay. Vectors do not, nor the tables of embeddings and reference points,
+    nor, since it goes by the name, the kernels of the backbone's ``patch_embed`` (the convolutional
+    stem and all).
+    """
     groups: dict[tuple[float, float], list[Tensor]] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:

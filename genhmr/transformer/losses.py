@@ -1,9 +1,11 @@
 """Losses of the second stage: L_mask, L_SMPL, L_3D and L_2D (paper, "Training Strategy").
 
 The paper's weights of the last three equal those of HMR2.0, whose code sums these losses over
-joints, coordinates *and* the batch (48 per GPU). Here every loss is a sum per item, averaged over
-the batch, and one factor ``geometry_scale`` stands for what the batch sum multiplies: 48 is
+joints, coordinates *and* the batch (48 per GPU). Here each of the three is a sum per item, averaged
+over the batch, and one factor ``geometry_scale`` stands for what the batch sum multiplies: 48 is
 HMR2.0's choice, 1 a plain mean, whatever the batch size.
+
+L_mask is a mean over tokens, where Eq. 1 prints a sum over those of an item: see ``mask_loss``.
 """
 
 from __future__ import annotations
@@ -51,7 +53,11 @@ class LossWeights:
 def mask_loss(
     logits: Tensor, tokens: Tensor, weight: Tensor | None = None, target: Tensor | None = None
 ) -> Tensor:
-    """Mean negative log-likelihood of the true tokens (Eq. 1).
+    """Mean negative log-likelihood of the true tokens (Eq. 1 up to a factor).
+
+    Eq. 1 sums over the tokens of an item. Here the tokens of a batch have one mean, as
+    cross-entropies have in MaskGIT and its descendants: a sum would be larger by the number of
+    tokens that are masked, 61 of 96 on average, and so would L_mask against the other losses.
 
     Args:
         logits: (N, K).

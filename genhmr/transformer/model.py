@@ -10,7 +10,8 @@ from genhmr.transformer.deformable import DeformableCrossAttention, FlatMaps, fl
 from genhmr.transformer.guide import TokenGuide
 
 # Height of the 24 SMPL joints of a person who stands in the middle of a crop, y down in units of
-# the crop side (box = 1.2 x extent). People face every way, so left and right average out: x = 0.
+# the crop side (box = 1.2 x extent; where `box_scale` enlarges it, this is a start like any other).
+# People face every way, so left and right average out: x = 0.
 STANDING_HEIGHTS = (
     0.00, 0.04, 0.04, -0.05, 0.20, 0.20, -0.11, 0.36, 0.36, -0.13, 0.39, 0.39,
     -0.24, -0.21, -0.21, -0.29, -0.22, -0.22, -0.11, -0.11, -0.01, -0.01, 0.02, 0.02,

@@ -75,7 +75,11 @@ def training_losses(
     Returns:
         The total, and its unweighted parts plus the accuracy of masked tokens, detached.
     """
-    tokens = model.tokenizer.tokenize(batch.pose)
+    # Labels are the tokenizer's own, as it gives them where nothing is trained: bfloat16 would put
+    # some latents nearer to another code.
+    exact = torch.autocast(batch.pose.device.type, enabled=False)
+    with exact:
+        tokens = model.tokenizer.tokenize(batch.pose)
     mask = mask | ~batch.has_smpl[:, None]
     hidden = model.transformer.decode(tokens, mask, features.maps, features.guide)
     # The code head is the widest product of the model: only what is masked needs it.
@@ -87,7 +91,7 @@ def training_losses(
     known = batch.has_smpl[:, None].expand_as(mask).flatten()[scored].float()
     soft = None
     if target_spread > 0:
-        with torch.no_grad():
+        with torch.no_grad(), exact:
             latents = model.tokenizer.encode(batch.pose).flatten(0, 1)[scored]
             soft = soft_targets(latents, model.tokenizer.codebook, target_spread)
     parts = {"mask": mask_loss(logits, targets, known, soft)}
@@ -146,7 +150,7 @@ def _geometry_losses(
 ) -> dict[str, Tensor]:
     """Unweighted losses of a decoded body, by the names of ``LossWeights``."""
     joints = joints_fn(pose, features.betas)
-    # Unknown shapes are NaN, which no product with 0 would remove.
+    # Shards hold 0 for an unknown shape; were it NaN, no product with 0 would remove it.
     betas = torch.where(batch.has_smpl[:, None], batch.betas, 0.0)
     with torch.no_grad():
         target = joints_fn(batch.pose, betas)

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from genhmr.workers import end_with_parent
+
 _POOL_PAYS = 1500  # images; starting processes takes as long as one process needs for so many
 
 
@@ -76,6 +78,7 @@ class _Worker:
 
 
 def _start_worker(setup: Callable[..., Any], setup_args: tuple) -> None:
+    end_with_parent()
     torch.set_num_threads(1)
     _Worker.tools = setup(*setup_args)
 

@@ -24,7 +24,7 @@ CLAIMS = {
 
 
 def claim_of(kind):
-    return {"id": kind, "table": "02", "statement": "so", **CLAIMS[kind]}
+    return {"id": kind, "table": "02", "statement": "so", "where": "Table 2", **CLAIMS[kind]}
 
 
 def ledger_of(folder, numbers):

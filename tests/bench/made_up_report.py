@@ -119,6 +119,8 @@ def claims():
             {"id": f"t{number}-{word.replace(' ', '-')}", "table": number, "kind": "best",
              "statement": f"it {word} <b>", "judged": "direction" if number == "02" else "whole",
              "origin": "derived" if word == "undecided" else "stated",
+             "where": "Experiments" if word == "supported" else f"Table {int(number)}",
+             "quote": f"words of {number} {HOSTILE}" if word == "supported" else "",
              "paper": "supported", "paper_detail": "all 1 parts", "rerun": word,
              "rerun_detail": HOSTILE}
             for number in ("02", "11") for word in words

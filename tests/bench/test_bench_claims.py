@@ -1,5 +1,6 @@
 """Claims of the paper by its own tables: every kind of checker, and the shipped list itself."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -14,22 +15,24 @@ from tests.bench.made_up_claims import CLAIMS, claim_of, ledger_of
 
 ROOT = Path(__file__).parents[2]
 REPORTED = ROOT / "bench" / "reported"
+PAPER = ROOT.parent / "shared" / "paper" / "genhmr.txt"
 
 # What the paper's tables say against its text; shared with nobody, recomputed by hand from the
 # CSVs: gains against another method than the second best, peaks that lie elsewhere, a default that
 # loses a column.
 AGAINST_ITSELF = {
-    "t01-3dpw-pa", "t01-3dpw-mve", "t01-emdb", "t01-emdb-mve", "t02-more-is-better",
-    "t03-every-step-helps", "t03-ten-suffice", "t05-codes-over-tokens", "t05-chosen-by-error",
-    "t06-chosen-by-error", "t09-50-to-100", "t09-50", "t09-50-compromises",
-    "t11-cosine-optimal-at-5", "t11-cubic-peaks-at-20", "t11-linear-peaks-at-20",
-    "t11-root-peaks-at-10", "t11-root-improves-with-iterations",
-    "t11-cosine-improves-with-iterations", "t11-cubic-improves-with-iterations", "t15-gain",
-    "t16-more-degrades", "t16-4-optimal",
+    "t01-3dpw-pa", "t01-3dpw-mve", "t01-emdb", "t01-emdb-mve", "t05-codes-over-tokens",
+    "t09-50-to-100", "t09-50", "t09-50-compromises", "t11-cosine-optimal-at-5",
+    "t11-cubic-peaks-at-20", "t11-linear-peaks-at-20", "t11-root-peaks-at-10",
+    "t11-root-improves-with-iterations", "t11-cosine-improves-with-iterations",
+    "t11-cubic-improves-with-iterations", "t11-cosine-plateaus", "t11-cubic-plateaus",
+    "t11-linear-plateaus", "t15-gain", "t16-more-degrades",
 }  # fmt: skip
-# What it does or implies without saying so.
+# What it does or implies without saying so, or says only by our reading.
 DERIVED_AND_NOT_SO = {
-    "t04-07-best-emdb", "t07-more-data-helps", "t08-default-best", "t15-is-the-base",
+    "t02-more-is-better", "t03-every-step-helps", "t04-07-best-emdb", "t05-chosen-by-error",
+    "t06-chosen-by-error", "t07-more-data-helps", "t08-default-best", "t15-is-the-base",
+    "t16-4-optimal",
 }  # fmt: skip
 
 # Numbers of the rows k = 1, 2, 3 under which each claim is supported, contradicted, undecided.
@@ -91,12 +94,85 @@ def test_the_shipped_claims_say_of_the_paper_what_was_found_by_hand():
     contradicted = {name for name, v in verdicts.items() if v == "contradicted"}
     assert contradicted == AGAINST_ITSELF | DERIVED_AND_NOT_SO
     # Cosine and Cubic are printed alike at 10 iterations, 79.1 mm; TokenHMR and 3D Multibodies
-    # on 3DPW, 75.8 mm.
+    # on 3DPW, 75.8 mm. What Square Root loses of MVE on 3DPW is within 0.2 mm of what Cosine does,
+    # and by one iteration of what it does itself from 5 to 10.
     assert {name for name, v in verdicts.items() if v == "undecided"} == {
-        "t11-cosine-10", "t01-probabilistic-tokenhmr"
+        "t11-cosine-10", "t01-probabilistic-tokenhmr", "t11-root-improves-least",
+        "t11-root-plateaus",
     }  # fmt: skip
     derived = {claim["id"] for claim in claims if claim["origin"] == "derived"}
-    assert derived == DERIVED_AND_NOT_SO | {"t05-more-codes"}
+    assert derived == DERIVED_AND_NOT_SO | {"t05-more-codes", "t10-3d-helps"}
+
+
+SIGNS = {"gamma": "γ", "tau": "τ", "theta": "θ", "beta": "β", "in": "∈", "times": "×"}
+HEADING = "§"
+
+
+def _plain(text):
+    """Words without LaTeX, of one kind of quote mark, dash and space.
+
+    A dash between letters goes, with the spaces beside it: the text has lost those at which a line
+    ended, "singleoutput".
+    """
+    text = re.sub(r"\\(?:mathcal|mathrm|text)\{([^}]*)\}", r"\1", text)
+    text = re.sub(r"\\([a-z]+)", lambda name: SIGNS.get(name[1], ""), text)
+    text = re.sub(r"[${}\\]", "", text)
+    text = re.sub('[‘’“”"]', "'", text)
+    text = re.sub(r"\s*[‐‑‒–—−-]\s*", "-", text)
+    text = re.sub(r"(?<=[A-Za-z])-(?=[A-Za-z])", "", text)
+    text = re.sub(r"\s*×\s*", "×", re.sub(r"\s+", " ", text))
+    return re.sub(r" (?=[,.;:)])", "", text).strip()
+
+
+def _text_of_paper(headings):
+    """The paper without tables and captions, which stand amid sentences; headings are marked."""
+    paragraphs = []
+    for line in PAPER.read_text(encoding="utf-8").splitlines():
+        if "\t" in line or re.match(r"(Table|Figure) \d+:", line):
+            continue
+        heads = any(line.strip() == name or line.startswith(f"{name}. ") for name in headings)
+        paragraphs.append(HEADING + line if heads else line)
+    return _plain("\n".join(paragraphs))
+
+
+def _place(quote, text):
+    """Where the pieces of a quote begin and end; None where one is missing or out of order."""
+    begin = end = None
+    for piece in quote.split(" ... "):
+        at = text.find(_plain(piece), end or 0)
+        if at < 0:
+            return None
+        begin, end = (at if begin is None else begin), at + len(_plain(piece))
+    return begin, end
+
+
+@pytest.mark.skipif(not PAPER.exists(), reason=f"the paper's text is not here: {PAPER}")
+def test_quotes_are_the_papers_words_and_stand_where_they_are_said_to():
+    quoted = [claim for claim in read_claims(REPORTED / "claims.yaml") if "quote" in claim]
+    paths = {claim["id"]: claim["where"].split(", ") for claim in quoted}
+    text = _text_of_paper({name for path in paths.values() for name in path})
+    for claim in quoted:
+        pieces, path = claim["quote"].split(" ... "), paths[claim["id"]]
+        assert all(len(piece.split()) >= 4 for piece in pieces), claim["id"]
+        place = _place(claim["quote"], text)
+        assert place is not None, f"{claim['id']}: the paper does not say: {claim['quote']}"
+        begin, end = place
+        above = text[text.rfind(HEADING, 0, begin) : end]
+        assert above.startswith(HEADING + _plain(path[-1])), f"{claim['id']}: {above[:60]}"
+        assert above.count(HEADING) == 1, claim["id"]
+        for level, name in enumerate(path):
+            at = {
+                other[level]: text.rfind(HEADING + _plain(other[level]), 0, begin)
+                for other in paths.values()
+                if len(other) > level
+            }
+            assert max(at, key=at.__getitem__) == name, f"{claim['id']}: {name}"
+
+
+def test_what_only_a_table_prints_stands_in_the_table_of_the_claim():
+    for claim in read_claims(REPORTED / "claims.yaml"):
+        printed = f"Table {int(claim['table'])}"
+        assert ("quote" in claim) != (claim["where"] == printed), claim["id"]
 
 
 def test_the_second_best_is_that_of_each_column_and_of_the_rows_that_count(tmp_path):
@@ -143,6 +219,10 @@ def test_a_stated_range_holds_for_any_size_in_it(tmp_path):
         (lambda c: c.pop("row"), r"lacks \['row'\]"),
         (lambda c: c.update(rows=[]), r"unknown \['rows'\]"),
         (lambda c: c.update(origin="ours"), "has the origin 'ours'; choose stated or derived"),
+        (lambda c: c.pop("where"), r"lacks \['where'\]"),
+        (lambda c: c.update(where="Experiments"), "'lower' is the paper's but quotes"),
+        (lambda c: c.update(where="Table 3"), "quotes nothing; .* 'where: Table 2' if only its"),
+        (lambda c: c.update(where="Experiments", quote=""), "quotes nothing; give its words as"),
     ],
 )
 def test_a_broken_claim_is_one_sentence(tmp_path, edit, message):
@@ -155,6 +235,22 @@ def test_a_broken_claim_is_one_sentence(tmp_path, edit, message):
     path.write_text(yaml.safe_dump([claim_of("lower"), claim_of("lower")]))
     with pytest.raises(UserError, match="'lower' comes twice"):
         read_claims(path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"where": "Experiments", "quote": "it is so"},
+        {"where": "Table 2"},
+        {"where": "Experiments", "origin": "derived"},
+        {"where": "Experiments", "origin": "derived", "quote": "it is so"},
+    ],
+)
+def test_a_claim_of_the_paper_has_its_words_or_its_table(tmp_path, changes):
+    path = tmp_path / "claims.yaml"
+    path.write_text(yaml.safe_dump([claim_of("lower") | changes]))
+    (claim,) = read_claims(path)
+    assert claim.items() >= changes.items()
 
 
 def test_a_claim_on_rows_that_are_not_there_is_one_sentence(tmp_path):

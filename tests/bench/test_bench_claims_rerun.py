@@ -147,7 +147,7 @@ def test_several_seeds_of_a_side_make_its_mean_surer(tmp_path):
     assert sides(3).verdict == "supported"
 
 
-def test_within_one_model_its_seeds_are_drawn(tmp_path):
+def test_within_one_model_its_seeds_widen_the_interval(tmp_path):
     """A gain that one of three seeds has lost is undecided, as clear as its images are."""
     ledger = ledger_of(tmp_path, (50, 52, 56))
     measured = samples_of((50, 52, 56), 0.1)
@@ -159,9 +159,10 @@ def test_within_one_model_its_seeds_are_drawn(tmp_path):
             moved = [own.values[0] + (lost if k == 1 and seed == 2 else 0) for seed in range(3)]
             return Samples(pd.concat(moved, axis=1), own.sequences, "", "transformer/base")
 
-        return judge_rerun(part, found).verdict
+        return judge_rerun(part, found)
 
-    assert seeds(0.0) == "supported" and seeds(2.5) == "undecided"
+    assert seeds(0.0).verdict == "supported" and seeds(2.5).verdict == "undecided"
+    assert seeds(0.0).detail.endswith(", 3 trainings")
 
 
 def test_of_a_size_the_sign_is_judged_and_the_size_is_told(tmp_path):
@@ -304,6 +305,7 @@ def test_verdicts_and_ranking_of_a_rerun(rerun):
     assert verdicts.loc["t02-time", "rerun"] == "not run"
     assert verdicts.loc["t16-2-to-4", ["paper", "rerun"]].tolist() == ["supported", "not run"]
     order = ranking(variants, ledger, measured).set_index("column")
+    assert verdicts.loc["t02-five-suffice", "rerun_detail"].count(", one training") == 2
     assert order.loc["3dpw_mpjpe", "tau"] == 1.0 and order.loc["3dpw_mpjpe", "rows"] == 6
     assert order.loc["emdb_mpjpe", "tau"] == -1.0
     assert order.loc["emdb_mpjpe", "rerun_on"] == "mpjpe on open-extreme"
@@ -316,7 +318,8 @@ def test_verdicts_and_ranking_of_a_rerun(rerun):
     lines = {line.split(" & ")[1]: line for line in text.splitlines() if line.count(" & ") > 2}
     by_sign = next(line for told, line in lines.items() if "84.2 to 78.1" in told)
     assert by_sign.endswith("supported & supported$^{d}$ \\\\")
-    assert sum("$^{o}$" in told for told in lines) == 1
+    derived = (verdicts["origin"] == "derived").sum()
+    assert sum("$^{o}$" in told for told in lines) == derived == 3
     assert count(verdicts.reset_index(), "rerun").count("contradicted") == 1
     told = count(verdicts.reset_index(), "rerun")
     assert "1 supported (1 of them in direction alone)" in told

@@ -148,6 +148,16 @@ def test_readme_says_the_same(jobs, profile):
     assert profile == "paper" or f"{words(total.cpu)} of a 2-core CPU" in row
 
 
+def test_params_yaml_says_the_same(jobs):
+    line = next(line for line in (ROOT / "params.yaml").read_text().splitlines()
+                if line.startswith("profile:"))  # fmt: skip
+    total = together(forecast(jobs("open")))
+    assert f"open ({words(total.cpu)}, or {words(total.gpu)} of a GPU: estimated)" in line
+    profiles = read_yaml(ROOT / "variants.yaml")["profiles"]
+    for name in ("smoke", "mini"):
+        assert f"{name} ({profiles[name]['minutes']} min" in line
+
+
 def test_times_are_said_in_minutes_or_hours():
     assert words(900) == "15 min" and words(3600 * 29) == "29 h"
     assert words(3600 * 4_000_000) == "4,000,000 h"

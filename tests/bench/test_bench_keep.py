@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from bench.__main__ import cli
 from bench.keep import keep, pieces_of
+from bench.kept import about_kept
 from bench.params import read_yaml
 from bench.plan import build_jobs
 from bench.tables import write_tables
@@ -230,6 +231,10 @@ def test_a_kept_run_is_the_third_column(variants, tmp_path):
     for number in (1, 2, 4):
         text = (results / "tables" / f"table{number:02d}.tex").read_text()
         assert text.index("{Reported}") < text.index("{Open run}") < text.index("{Rerun}")
+    crop = build_jobs(params, variants)["evaluate/base.json"]["crop"]
+    about = f"crops of {crop} x {crop * 3 // 4} pixels, base of commit "
+    assert about_kept(results / "open").startswith(about)
+    assert f"(results/open, {about}" in text, "its crops and base need not be the rerun's"
     (results / "open" / "numbers.csv").write_text("no,table\n")
     with pytest.raises(UserError, match="numbers.csv is damaged"):
         write_tables(variants, job, build, REPORTED, results)

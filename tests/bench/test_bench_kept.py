@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from bench.claims_report import latex
-from bench.kept import attach_order, attach_verdicts, read_kept_claims
+from bench.kept import about_kept, attach_order, attach_verdicts, read_kept_claims
 from genhmr.types import UserError
 
 VERDICTS = pd.DataFrame(
@@ -69,3 +69,14 @@ def test_a_damaged_kept_run_is_named(kept, name):
     (kept / "claims" / name).write_text("id,table\n")
     with pytest.raises(UserError, match="claims is damaged: restore results/open"):
         read_kept_claims(kept)
+
+
+def test_a_kept_run_says_what_it_was_made_with(tmp_path):
+    assert about_kept(tmp_path) == "", "kept before that was noted"
+    about = tmp_path / "about.json"
+    about.write_text('{"crop": 64, "commit": "94e1122"}')
+    assert about_kept(tmp_path) == "crops of 64 x 48 pixels, base of commit 94e1122"
+    for damaged in ("{", '{"crop": null, "commit": ""}', "[]"):
+        about.write_text(damaged)
+        with pytest.raises(UserError, match="about.json is damaged: restore results/open"):
+            about_kept(tmp_path)

@@ -63,7 +63,9 @@ def test_a_tables_own_digits_go_before_the_defaults(tmp_path, variants, job, mea
     assert "1 & 0.0 & 73.5 & " in (tmp_path / "r" / "tables" / "table02.tex").read_text()
 
 
-@pytest.mark.parametrize("decimals, status", [(1, "off"), (0, "reproduced")])
+@pytest.mark.parametrize(
+    "decimals, status", [(1, "off: trained without MPI-INF-3DHP and MPII"), (0, "reproduced")]
+)
 def test_the_ledgers_digits_decide_what_is_reproduced(
     tmp_path, variants, job, build, decimals, status
 ):

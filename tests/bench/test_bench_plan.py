@@ -10,6 +10,7 @@ from bench.forecast import forecast
 from bench.forecast_text import headline
 from bench.params import read_yaml
 from bench.plan import build_jobs, write_plan
+from bench.plan_options import INFERENCE, carried
 from genhmr.types import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -42,9 +43,9 @@ def test_explicit_settings_win_over_params(params, variants):
     settings = build_jobs(params, variants)["evaluate/base.json"]["settings"]
     assert settings["cosine-3"]["ugs"]["iters"] == 3
     assert settings["cosine-3"]["ugs"]["schedule"] == "cosine"
-    assert settings["top-2"]["ugs"] == params["ugs"] | {"top_k": 2}
+    assert settings["top-2"]["ugs"] == carried(params["ugs"] | {"top_k": 2}, INFERENCE["ugs"])
     assert settings["default"]["refine"]["iters"] == 0
-    assert settings["headline"]["refine"] == params["refine"]
+    assert settings["headline"]["refine"] == carried(params["refine"], INFERENCE["refine"])
 
 
 def test_one_new_variant_adds_its_own_jobs_only(params, variants):

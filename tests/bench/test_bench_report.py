@@ -55,6 +55,9 @@ def test_every_claim_is_there_once(html):
         rows = [attrs for tag, attrs in page.elements if attrs.get("id") == f"claim-{name}"]
         assert len(rows) == 1
         assert name.endswith(rows[0]["data-rerun"].replace(" ", "-"))
+    for number in ("02", "11"):
+        assert sum(word.startswith(f"words of {number} ") for word in page.words) == 1
+    assert sum(tag == "q" for tag, _ in page.elements) == 2, "the others are numbers of a table"
 
 
 def test_the_committed_run_judges_beside_this_one(run, tmp_path):

@@ -50,6 +50,8 @@ def test_columns_and_runs_that_may_be_there_are_shown(copy, run, tmp_path):
     assert "n = 12, 3 seeds" in html
     assert "open run" in html
     assert "committed open run" in html
+    assert "no record of its crops and weights" in html
+    assert "<b>mean pose</b>: the mean pose and shape of the training sets" in html
 
 
 def test_what_a_run_does_not_have_is_absent(copy, tmp_path):

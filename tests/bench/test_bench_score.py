@@ -139,7 +139,8 @@ def test_joints_score_where_their_root_is_known(checkout, bodies, truth, predict
     full = measure(checkout, bodies, write(tmp_path / "p.npz", predictions), ("wham",))
     np.testing.assert_allclose(scores.frames["mpjpe"], full.frames["mpjpe"], atol=1e-2)
     assert scores.frames["mve"].isna().all()
-    with pytest.raises(UserError, match="the root pelvis, the file has h36m14"):
+    advice = "whose 14 joints lack the pelvis: write h36m17, or use --protocol wham"
+    with pytest.raises(UserError, match=advice):
         measure(checkout, bodies, path, ("spin",), joint_set="h36m14")
     # All 17 know every root, and serve the protocols of 14 and of 17 whose root is a joint.
     path = write(tmp_path / "k.npz", {"key": predictions["key"], "joints": joints})
@@ -148,13 +149,17 @@ def test_joints_score_where_their_root_is_known(checkout, bodies, truth, predict
     full = measure(checkout, bodies, write(tmp_path / "p.npz", predictions), names)
     np.testing.assert_allclose(scores.frames["mpjpe"], full.frames["mpjpe"], atol=1e-2)
     np.testing.assert_allclose(scores.frames["pa_mpjpe"], full.frames["pa_mpjpe"], atol=1e-2)
-    with pytest.raises(UserError, match="vertex_centroid, the file has h36m17"):
+    advice = "whose 17 joints lack the vertex centroid: write vertices, or pose and betas, or use "
+    with pytest.raises(UserError, match=f"{advice}--protocol genhmr"):
         measure(checkout, bodies, path, ("mega",), joint_set="h36m17")
     extra = (torch.from_numpy(bodies.regressor_extra19).float() @ body.vertices).numpy()
     path = write(tmp_path / "e.npz", {"key": predictions["key"], "joints": extra})
     scores = measure(checkout, bodies, path, ("hmr2",), joint_set="extra19")
     full = measure(checkout, bodies, write(tmp_path / "p.npz", predictions), ("hmr2",))
     np.testing.assert_allclose(scores.frames["mpjpe"], full.frames["mpjpe"], atol=1e-2)
+    advice = "the pelvis, and the file has extra19: write h36m17, or use --protocol hmr2"
+    with pytest.raises(UserError, match=f"measures h36m14 from {advice}"):
+        measure(checkout, bodies, path, ("spin",), joint_set="extra19")
 
 
 def test_of_several_hypotheses_the_best_counts(checkout, bodies, predictions, tmp_path):

@@ -1,6 +1,8 @@
 """What the command writes: summaries, intervals, comparisons; and what it never replaces."""
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +13,10 @@ from click.testing import CliRunner
 from bench.__main__ import cli
 from bench.intervals import bootstrap
 from bench.keys import sequence_of
+from bench.score_folder import require_place, result_folder
 from bench.score_report import compare, summarise
 from bench.stage import whole_folder
+from genhmr.types import UserError
 from tests.bench.prediction_files import DATASET, measure, write
 
 
@@ -140,11 +144,32 @@ def test_a_result_replaces_nothing_but_a_result(
         assert result.exit_code == 2 and "is no result of score" in result.output, (out, result)
     result = run(str(precious / "below"))
     assert result.exit_code == 2 and f"{precious} is a file" in result.output
+    for out in ("/proc/x/y", "/dev/full/a", str(tmp_path / ("n" * 300)), "/proc/self/x"):
+        result = run(out)
+        assert result.exit_code == 2 and "another" in result.output, (out, result.output)
+        assert f"bench: {out} cannot be " in result.output
+        assert len(result.output.strip().splitlines()) == 1, "before anything is scored"
     assert precious.read_text() == "x" and path.exists() and (checkout / "datasets").is_dir()
     assert run(str(tmp_path / "new")).exit_code == 0
     (tmp_path / "new" / "summary.csv").unlink()
     assert run(str(tmp_path / "new")).exit_code == 0
     assert (tmp_path / "new" / "summary.csv").exists()
+
+
+def test_a_place_is_tried_and_left_as_it_was(tmp_path):
+    (tmp_path / "a").mkdir()
+    require_place(tmp_path / "a" / "b" / "c")
+    assert [path.name for path in tmp_path.rglob("*")] == ["a"]
+
+
+def test_a_disk_that_fills_up_is_one_sentence_and_leaves_nothing(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "old").touch()
+    with pytest.raises(UserError, match="out cannot be written .No space left on device.: name an"):
+        with result_folder(tmp_path / "out") as part:
+            (part / "new").touch()
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "old"]
 
 
 def test_outputs_never_replace_the_working_directory(tmp_path, monkeypatch):

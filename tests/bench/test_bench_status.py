@@ -7,7 +7,7 @@ import pytest
 from bench.ledger import read_ledger, read_reported
 from bench.params import read_yaml
 from bench.plan import build_jobs
-from bench.status import Mean, judge, mean_of, seed_spreads, trained_alike
+from bench.status import Mean, chance_of, judge, mean_of, seed_spreads, trained_alike
 from bench.tidy import Rerun, build_table
 from tests.bench.made_up_metrics import ROOT, image_rows
 
@@ -39,6 +39,13 @@ def test_reproduced_is_what_seeds_and_rounding_explain(job):
     one = licensed | {"scale": {"tokens": 1, "codes": 1, "code_dim": 1}}
     for rerun, status in ((50.44, "reproduced"), (49.56, "reproduced"), (50.46, "off"), (9, "off")):
         assert judge(one, "transformer/base", Mean(rerun, n=5), 50.0, 0.05, 0.4) == status
+    lacking, far = ("MPII", "COCO"), Mean(9, n=5)
+    told = judge(one, "transformer/base", far, 50.0, 0.05, 0.4, not_read=lacking)
+    assert told == "off: trained without MPII and COCO"
+    assert judge(one, "tokenizer/base", far, 50.0, 0.05, 0.4, not_read=lacking) == "off"
+    near = Mean(50.1, n=5)
+    told = judge(one, "transformer/base", near, 50.0, 0.05, 0.4, not_read=lacking)
+    assert told == "reproduced"
 
 
 def test_the_spread_of_seeds_is_a_prediction_interval():
@@ -56,6 +63,22 @@ def test_the_spread_of_seeds_is_a_prediction_interval():
     )
     assert seed_spreads(frame[frame["seed"] == 0]) == {} == seed_spreads(None)
     assert seed_spreads(frame.drop(columns="setting")) == spreads  # a tokenizer has no settings
+
+
+def test_seeds_tell_of_the_setting_that_they_were_scored_with():
+    """Means 50, 51, 52 of the default, and 50, 53, 56 after five steps of refinement."""
+    rows = [(*inference, "wild", seed, f"v/{i:05d}/0", 50.0 + apart * seed, 1.0, 2.0)
+            for inference, apart in ((("default", 0), 1), (("refinement", 5), 3))
+            for seed in range(3) for i in range(4)]  # fmt: skip
+    columns = ["setting", "step", "role", "seed", "key", "mpjpe", "pa_mpjpe", "mve"]
+    frame = pd.DataFrame(rows, columns=columns)
+    one = chance_of(frame)["wild", "mpjpe"].deviation
+    assert one == pytest.approx(1)
+    assert chance_of(frame, "refinement", 5)["wild", "mpjpe"].deviation == pytest.approx(3)
+    assert chance_of(frame, "refinement", 7)["wild", "mpjpe"].deviation == one, "not scored"
+    wide, usual = (seed_spreads(frame, True, *of)["wild", "mpjpe"]
+                   for of in (("refinement", 5), ("default", 0)))  # fmt: skip
+    assert wide == pytest.approx(3 * usual)
 
 
 def test_chance_is_measured_on_trainings_of_equal_length(job):
@@ -77,15 +100,16 @@ def test_chance_is_measured_on_trainings_of_equal_length(job):
 
 
 def test_several_seeds_widen_the_interval():
-    """Images that all agree: over one training there is nothing to draw, over three there is."""
+    """Images that all agree: one training has no width, three have that of their seeds."""
     rows = [(seed, f"v{i}/00000/0", 50.0 + 2 * seed) for seed in range(3) for i in range(8)]
     frame = pd.DataFrame(rows, columns=["seed", "key", "mpjpe"])
     one = mean_of(frame[frame["seed"] == 1], "mpjpe")
     assert (one.rerun, one.low, one.high, one.n, one.seeds) == (52.0, 52.0, 52.0, 8, 1)
     three = mean_of(frame, "mpjpe")
     assert three.rerun == 52.0 and (three.n, three.seeds) == (8, 3)
-    # The mean of three draws of {-2, 0, 2} has the standard deviation sqrt(8 / 9).
-    assert three.low == pytest.approx(52 - 2, abs=0.1) and three.high == pytest.approx(54, abs=0.1)
+    half = 4.3027 * 2 / np.sqrt(3)  # t(2) times the standard error of {50, 52, 54}
+    assert three.low == pytest.approx(52 - half, abs=1e-3)
+    assert three.high == pytest.approx(52 + half, abs=1e-3)
 
 
 def test_images_are_drawn_by_video_and_poses_by_clip():
@@ -120,6 +144,6 @@ def test_a_licensed_run_of_profile_paper_can_be_judged(variants):
         return tidy[tidy["metric"] != "aiti"].set_index(["row", "role", "metric"])["status"]
 
     judged = statuses(len(several["transformer/base.json"]))
-    assert set(judged) == {"reproduced", "off"}
+    assert set(judged) == {"reproduced", "off: trained without MPI-INF-3DHP and MPII"}
     assert judged["ugs_iterations=5", "wild", "mpjpe"] == "reproduced"
     assert set(statuses(1)) == {"not comparable: no spread over seeds was measured"}

@@ -102,7 +102,7 @@ def test_every_reported_number_appears_once_in_the_comparison(written):
             np.sort(compare["reported"]), np.sort(numbers.to_numpy().ravel())
         )
         columns = ["row", "dataset", "metric", "reported", "rerun", "low", "high"]
-        columns += ["n", "seeds", "status"]
+        columns += ["n", "seeds", "tolerance", "status"]
         assert compare.columns.tolist() == columns
 
 

@@ -138,7 +138,7 @@ def test_the_comparison_has_interval_count_and_seeds_of_both_runs(written_beside
     columns += ["open_n", "open_seeds", "open_status", "rerun", "low", "high", "n", "seeds"]
     for number in range(1, 17):
         compare = _csv(written_beside, f"{number:02d}", "compare")
-        assert compare.columns.tolist() == [*columns, "status"]
+        assert compare.columns.tolist() == [*columns, "tolerance", "status"]
         ran = compare["open_n"] > 0
         errors = compare[ran & (compare["metric"] != "aiti")]
         assert (errors["open_low"] <= errors["open_run"]).all()

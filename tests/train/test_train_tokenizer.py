@@ -115,6 +115,36 @@ def test_pool_keeps_the_shares_and_draws_every_pose(tmp_path):
     assert near.any(1).float().mean() < 0.03
 
 
+def test_pool_converts_what_it_draws_to_what_the_whole_would_have_been():
+    """Bit for bit, and it keeps 288 bytes a pose and no matrices."""
+    sets = [toy_poses(301, 1), 3.0 * toy_poses(70, 2), np.zeros((5, 24, 3))]
+    pool = PosePool(sets, [1.0, 1.0, 1.0])
+    whole = axis_angle_to_matrix(torch.from_numpy(np.concatenate(sets).astype(np.float32)))
+    for count in (1, 2, 3, 16, 33, 257):
+        drawn = pool.draw(count, torch.Generator().manual_seed(count))
+        same = (drawn[:, None] == whole[None]).all(-1).all(-1).all(-1)
+        assert drawn.shape == (count, 24, 3, 3) and same.any(1).all()
+    kept = sum(v.numel() * v.element_size() for v in vars(pool).values() if torch.is_tensor(v))
+    assert kept < 300 * len(pool)
+
+
+def test_a_constant_rate_is_kept_and_the_usual_one_falls(tmp_path, monkeypatch):
+    import genhmr.train.tokenizer as module
+
+    rates, original = [], module.set_lr
+    monkeypatch.setattr(
+        module, "set_lr", lambda optimiser, lr: rates.append(lr) or original(optimiser, lr)
+    )
+    train(tmp_path / "constant", steps=5, lr=1e-3, warm_up=0, constant_lr=True)
+    train(tmp_path / "warm", steps=5, lr=1e-3, warm_up=2, constant_lr=True)
+    train(tmp_path / "usual", steps=5, lr=1e-3, warm_up=0)
+    assert rates[:10] == [1e-3] * 5 + [5e-4] + [1e-3] * 4
+    assert rates[10] == 1e-3 and rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[-1] < 2e-4
+    with pytest.raises(UserError, match="other settings"):
+        train(tmp_path / "usual", steps=5, lr=1e-3, warm_up=0, constant_lr=True)
+
+
 @pytest.mark.parametrize("broken,message", [
     (np.full((3, 24, 3), np.nan, np.float32), "NaN"),
     (np.zeros((3, 22, 3), np.float32), "shape"),

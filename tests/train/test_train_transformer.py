@@ -5,9 +5,10 @@ import itertools
 import pytest
 import torch
 
+from genhmr.image.vit import ViTBackbone
 from genhmr.inference.predict import predict
 from genhmr.train.averaging import WeightAverage
-from genhmr.train.transformer import train_transformer
+from genhmr.train.transformer import _groups, train_transformer
 from genhmr.transformer.objective import training_losses
 from genhmr.types import UserError
 from tests.transformer.tiny_models import composed, stick_joints, tiny_batch
@@ -124,6 +125,80 @@ def test_average_follows_a_moving_weight():
     assert module.weight.item() == 29.0
     with pytest.raises(ValueError):
         WeightAverage(module, 1.0)
+
+
+def test_without_average_the_last_weights_are_kept(tmp_path):
+    """Decay 0 is no average: the model ends as the optimiser left it."""
+    last = {}
+
+    def watched(start):
+        for step in itertools.count(start):
+            yield tiny_batch(seed=step % 3)
+
+    kept, averaged = composed(), composed()
+    update = WeightAverage.update
+
+    def note(average):
+        update(average)
+        last.update({name: p.detach().clone() for name, p in average._live.items()})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WeightAverage, "update", note)
+        train(kept, tmp_path / "kept", ema_decay=0.0)
+    train(averaged, tmp_path / "averaged")
+    for name, value in kept.named_parameters():
+        assert name not in last or torch.equal(value, last[name]), name
+    assert not torch.equal(kept.transformer.code_head.weight, averaged.transformer.code_head.weight)
+
+
+def test_the_papers_optimiser_is_adam_at_one_rate(tmp_path):
+    """No decay, warm-up or average, and a constant rate: one step is Adam's first, lr long."""
+    model = composed()
+    before = weights(model)
+    options = {"weight_decay": 0.0, "warmup": 0, "constant_lr": True, "ema_decay": 0.0}
+    history = train(model, tmp_path / "a", steps=1, lr=1e-3, log_every=1, **options)
+    assert history[0]["lr"] == 1e-3
+    moved = weights(model)["transformer.code_head.weight"] - before["transformer.code_head.weight"]
+    # Adam's first step is lr * sign(gradient); a decay would add its share of the weights.
+    assert moved.abs().max() == pytest.approx(1e-3, rel=1e-3)
+    rates = [row["lr"] for row in train(composed(), tmp_path / "b", 6, log_every=1, **options)]
+    assert rates == [3e-3] * 6
+    decayed = composed()
+    train(decayed, tmp_path / "c", 1, lr=1e-3, log_every=1, **options | {"weight_decay": 10.0})
+    assert not torch.equal(
+        weights(decayed)["transformer.code_head.weight"],
+        weights(model)["transformer.code_head.weight"],
+    )
+
+
+def test_clipping_and_all_tokens_reach_the_step(tmp_path):
+    """Adam does not see the scale of a gradient that is clipped in every step, but its own eps."""
+    losses = [
+        train(composed(), tmp_path / str(everything), 1, log_every=1, all_tokens=everything)
+        for everything in (False, True)
+    ]
+    assert losses[0][0]["mask"] != losses[1][0]["mask"]
+    tight, wide = composed(), composed()
+    train(tight, tmp_path / "tight", 2, clip_norm=1e-9)
+    train(wide, tmp_path / "wide", 2)
+    assert not torch.equal(tight.transformer.code_head.weight, wide.transformer.code_head.weight)
+
+
+def test_what_decays_goes_by_shape_and_name():
+    """Matrices do; vectors, tables and the backbone's patch embedding, stem and all, do not."""
+    model = composed()
+    model.backbone = ViTBackbone((32, 24), 8, 12, 1, 2, stem="conv")
+    names = {id(p): name for name, p in model.named_parameters()}
+    groups = _groups(model, 0.5, 0.1)
+    decays = {names[id(p)]: g["weight_decay"] > 0 for g in groups for p in g["params"]}
+    assert decays["transformer.code_head.weight"] and decays["backbone.vit.blocks.0.mlp.fc1.weight"]
+    stem = "backbone.vit.patch_embed"
+    for name in (
+        "transformer.code_head.bias", "transformer.token_embedding.weight",
+        "transformer.reference_logits", "backbone.vit.pos_embed", f"{stem}.proj.weight",
+        f"{stem}.convs.0.weight",
+    ):  # fmt: skip
+        assert decays[name] is False, name
 
 
 def test_the_masked_places_are_handed_over_with_the_mask(tmp_path, monkeypatch):

@@ -198,6 +198,34 @@ def test_all_tokens_adds_the_visible_ones():
     assert everything["accuracy"].item() == pytest.approx(masked["accuracy"].item(), abs=1e-6)
 
 
+def test_labels_do_not_follow_the_precision_of_the_training(monkeypatch):
+    """Tokens and soft targets under autocast are those without, where bfloat16 gives others."""
+    torch.manual_seed(1)
+    model, batch = composed(), tiny_batch(64)
+    batch = dataclasses.replace(
+        batch, has_smpl=torch.ones(64, dtype=torch.bool), betas=torch.zeros(64, 10)
+    )
+    with torch.no_grad():  # let the convolutions have a say; they start at 0
+        model.tokenizer.to_code.weight.normal_(std=0.3)
+        wanted = model.tokenizer.tokenize(batch.pose), model.tokenizer.encode(batch.pose)
+    seen = {}
+    original = model.transformer.decode
+    monkeypatch.setattr(
+        model.transformer, "decode",
+        lambda tokens, *rest: seen.update(tokens=tokens) or original(tokens, *rest),
+    )  # fmt: skip
+    monkeypatch.setattr(
+        "genhmr.transformer.objective.soft_targets",
+        lambda latents, *rest: seen.update(latents=latents) or soft_targets(latents, *rest),
+    )
+    with torch.autocast("cpu", torch.bfloat16):
+        loose = model.tokenizer.tokenize(batch.pose)
+        run(model, batch, target_spread=2.0, all_tokens=True)
+    assert not torch.equal(loose, wanted[0]), "the batch must be one that autocast gets wrong"
+    assert torch.equal(seen["tokens"], wanted[0])
+    assert torch.equal(seen["latents"], wanted[1].flatten(0, 1))
+
+
 def test_a_batch_without_ground_truth_trains_on_keypoints_only():
     model, batch = composed(), tiny_batch()
     batch = dataclasses.replace(

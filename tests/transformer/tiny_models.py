@@ -53,7 +53,7 @@ def tiny_batch(batch=4, seed=0):
     pose = axis_angle_to_matrix(0.4 * noise(batch, 24, 3))
     pose[-1] = torch.eye(3)
     betas = noise(batch, 10)
-    betas[-1] = torch.nan  # unknown, as the shards store it
+    betas[-1] = torch.nan  # unknown (shards hold 0): whatever stands there counts nothing
     keypoints = torch.cat([0.3 * noise(batch, 25, 2), torch.ones(batch, 25, 1)], -1)
     keypoints[:, 3] = torch.tensor([torch.nan, torch.nan, 0.0])
     keypoints[:, 4, 2] = 0.5

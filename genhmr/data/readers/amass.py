@@ -13,7 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
-from genhmr.data.readers.checks import column, gender_name, load_npz, require_finite, require_folder
+from genhmr.data.readers.checks import (
+    Absent,
+    column,
+    gender_name,
+    load_npz,
+    require_finite,
+    require_folder,
+)
 from genhmr.types import NUM_BETAS, NUM_JOINTS, MotionClip, UserError
 
 # The standard split is by sub-dataset; every other folder is training data. AMASS renamed
@@ -39,8 +46,10 @@ def motion_files(root: Path, split: str) -> list[Path]:
     """The motion files of one split, sorted; shape and stage-I files are left out.
 
     Raises:
-        UserError: no folder, or no motion of that split in it.
+        UserError: an unknown split; ``Absent``: no folder, or no motion of that split in it.
     """
+    if split not in ("train", "val", "test"):
+        raise UserError(f"{root}: AMASS has no split '{split}', choose train, val or test.")
     require_folder(root, REMEDY)
     files = [
         path
@@ -50,7 +59,9 @@ def motion_files(root: Path, split: str) -> list[Path]:
         and split_of(path.relative_to(root).parts[0]) == split
     ]
     if not files:
-        raise UserError(f"{root} holds no AMASS motion of the {split} split: {REMEDY}.")
+        folders = ", ".join(name for name in SPLITS.get(split, ()) if not name.startswith("Open"))
+        of = f" ({folders})" if folders else ""
+        raise Absent(f"{root} holds no AMASS motion of the {split} split{of}", REMEDY)
     return files
 
 
@@ -111,7 +122,5 @@ def read(root: Path, split: str) -> Iterator[MotionClip]:
     Raises:
         UserError: unknown split, missing folder, or a broken file.
     """
-    if split not in ("train", "val", "test"):
-        raise UserError(f"{root}: AMASS has no split '{split}', choose train, val or test.")
     for path in motion_files(root, split):
         yield read_clip(path, path.relative_to(root).with_suffix("").as_posix())

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from genhmr.body.model_files import Bodies
-from genhmr.data.readers.checks import column, load_npz, require_finite, require_folder
+from genhmr.data.readers.checks import Absent, column, load_npz, require_finite, require_folder
 from genhmr.data.readers.placement import inside_image
 from genhmr.data.readers.spin_npz import PIXELS_PER_SCALE, Rows, person_frames
 from genhmr.data.warp import read_image
@@ -31,6 +31,29 @@ LABELS = ("all_npz_12_smpl_training", "all_npz_12_training")
 # BODY_25 in smplx's SMPL joints: 24 kinematic, then nose, eyes, ears and feet (SPIN's JOINT_MAP).
 _BODY25 = [24, 12, 17, 19, 21, 16, 18, 20, 0, 2, 5, 8, 1, 4, 7, *range(25, 35)]
 _SMPLX_NUMBERS = 165  # of a pose with hands, jaw and eyes
+
+
+def label_files(root: Path, split: str) -> list[Path]:
+    """The scenes, sorted: one npz of labels each.
+
+    Raises:
+        UserError: another split than "train"; ``Absent``: no folder, or no scene in it.
+    """
+    if split != "train":
+        raise UserError(f"BEDLAM has no split '{split}' here: it is for 'train' only.")
+    remedy = "put BEDLAM's SMPL labels there, or generate the open world"
+    places = [Path(root) / "training_labels" / name for name in LABELS]
+    folder = next((place for place in places if place.is_dir()), places[0])
+    paths = sorted(require_folder(folder, remedy).glob("*.npz"))
+    paths = [path for path in paths if not path.name.startswith("agora")]
+    if not paths:
+        raise Absent(f"{folder} holds no npz of a scene", remedy)
+    return paths
+
+
+def picture_folder(root: Path, file: Path) -> Path:
+    """Where the pictures of a scene lie."""
+    return Path(root) / "training_images" / file.stem / "png"
 
 
 def read(root: Path, split: str, bodies: Bodies) -> Iterator[PersonFrame]:
@@ -48,17 +71,8 @@ def read(root: Path, split: str, bodies: Bodies) -> Iterator[PersonFrame]:
         UserError: another split, labels or pictures missing, SMPL-X labels, damaged files, or
             pictures that lie on their side.
     """
-    if split != "train":
-        raise UserError(f"BEDLAM has no split '{split}' here: it is for 'train' only.")
-    remedy = "put BEDLAM's SMPL labels there, or generate the open world"
-    places = [Path(root) / "training_labels" / name for name in LABELS]
-    folder = next((place for place in places if place.is_dir()), places[0])
-    paths = sorted(require_folder(folder, remedy).glob("*.npz"))
-    paths = [path for path in paths if not path.name.startswith("agora")]
-    if not paths:
-        raise UserError(f"{folder} holds no npz of a scene: {remedy}.")
-    for path in paths:
-        images = Path(root) / "training_images" / path.stem / "png"
+    for path in label_files(root, split):
+        images = picture_folder(root, path)
         require_folder(images, f"unpack the pictures of the scene there, or remove {path.name}")
         rows = load_rows(path)
         if rows.imgname:

@@ -21,14 +21,26 @@ _GENDERS = {
 }
 
 
+class Absent(UserError):
+    """Files of a data set that are not there: what is missing, and what to do about it.
+
+    Attributes:
+        what: the first half of the sentence, for who has a remedy of their own.
+    """
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(f"{what}: {remedy}.")
+        self.what = what
+
+
 def require_folder(path: Path, remedy: str) -> Path:
     """The same path, once it is known to be a folder.
 
     Raises:
-        UserError: there is no such folder; the sentence ends with ``remedy``.
+        Absent: there is no such folder; the sentence ends with ``remedy``.
     """
     if not Path(path).is_dir():
-        raise UserError(f"{path} is not a folder: {remedy}.")
+        raise Absent(f"{path} is not a folder", remedy)
     return Path(path)
 
 

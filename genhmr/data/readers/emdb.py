@@ -18,6 +18,7 @@ import numpy as np
 from genhmr.body.model_files import Bodies
 from genhmr.body.safe_pickle import load_pickle
 from genhmr.data.readers.checks import (
+    Absent,
     column,
     gender_name,
     require_finite,
@@ -40,6 +41,31 @@ def _part(data: Mapping[str, Any], key: str, path: Path) -> Mapping[str, Any]:
     if key not in data:
         raise UserError(f"{path} has no '{key}': it is not the official file, fetch it again.")
     return require_mapping(data[key], path)
+
+
+def sequence_files(root: Path, split: str) -> list[Path]:
+    """The sequences of EMDB-1 and EMDB-2, sorted: the flags in them tell which is which.
+
+    Raises:
+        UserError: an unknown split; ``Absent``: no folder, or no sequence in it.
+    """
+    if split not in SPLIT_FLAGS:
+        raise UserError(f"EMDB has no split '{split}': choose test (EMDB-1) or emdb2.")
+    require_folder(Path(root), "unpack EMDB there, or generate the open world")
+    files = sorted(Path(root).glob("P*/*/*_data.pkl"))
+    if not files:
+        raise Absent(f"{root} holds no P*/*/*_data.pkl", "unpack EMDB there")
+    return files
+
+
+def sequence_name(file: Path) -> str:
+    """The name of a sequence by that of its file."""
+    return file.stem.removesuffix("_data")
+
+
+def picture_folder(file: Path) -> Path:
+    """Where the pictures of a sequence lie."""
+    return file.parent / "images"
 
 
 def _sequence(data: Mapping[str, Any], path: Path, bodies: Bodies) -> Iterator[PersonFrame]:
@@ -73,11 +99,11 @@ def _sequence(data: Mapping[str, Any], path: Path, bodies: Bodies) -> Iterator[P
     points, in_front = project_body25(body, pose, betas, transl, intrinsics)
     seen = in_front & inside_image(points, width, height)
     keypoints = np.concatenate([points, seen[..., None]], axis=-1).astype(np.float32)
-    name = str(data.get("name", path.stem.removesuffix("_data")))
+    name = str(data.get("name", sequence_name(path)))
     for row, frame in enumerate(kept):
         yield PersonFrame(
             key=f"{name}/{frame:05d}/0",
-            image=path.parent / "images" / f"{frame:05d}.jpg",
+            image=picture_folder(path) / f"{frame:05d}.jpg",
             center=((boxes[frame, :2] + boxes[frame, 2:]) / 2).astype(np.float32),
             box_size=float(BOX_MARGIN * extent[frame].max()),
             intrinsics=intrinsics.astype(np.float32),
@@ -104,12 +130,7 @@ def read(root: Path, split: str, bodies: Bodies) -> Iterator[PersonFrame]:
     Raises:
         UserError: unknown split, missing folder, or a sequence file that is not the official one.
     """
-    if split not in SPLIT_FLAGS:
-        raise UserError(f"EMDB has no split '{split}': choose test (EMDB-1) or emdb2.")
-    require_folder(Path(root), "unpack EMDB there, or generate the open world")
-    files = sorted(Path(root).glob("P*/*/*_data.pkl"))
-    if not files:
-        raise UserError(f"{root} holds no P*/*/*_data.pkl: unpack EMDB there.")
+    files = sequence_files(root, split)
     flag, found = SPLIT_FLAGS[split], False
     for path in files:
         data = require_mapping(load_pickle(path), path)

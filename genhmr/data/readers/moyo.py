@@ -13,6 +13,7 @@ import numpy as np
 
 from genhmr.body.safe_pickle import load_pickle
 from genhmr.data.readers.checks import (
+    Absent,
     column,
     gender_name,
     require_finite,
@@ -26,6 +27,26 @@ BODY_NUMBERS = 63
 # MOYO has one subject, a woman, and its pickles do not say so.
 SUBJECT_GENDER = "female"
 REMEDY = "put MOYO's mosh_smpl folder there or generate the open world"
+
+
+def motion_files(root: Path, split: str) -> list[Path]:
+    """The motion files of one split, sorted.
+
+    Args:
+        root: folder that holds ``mosh_smpl`` or the release's capture folders.
+        split: "train" or "val".
+
+    Raises:
+        UserError: an unknown split; ``Absent``: no folder, or no motion of that split in it.
+    """
+    if split not in ("train", "val"):
+        raise UserError(f"{root}: MOYO has no split '{split}', choose train or val.")
+    require_folder(root, REMEDY)
+    patterns = (f"mosh_smpl/{split}/*.pkl", f"*/mosh_smpl/{split}/*.pkl")
+    files = sorted(path for pattern in patterns for path in root.glob(pattern))
+    if not files:
+        raise Absent(f"{root} holds no mosh_smpl/{split}/*.pkl", REMEDY)
+    return files
 
 
 def read_clip(path: Path, key: str) -> MotionClip:
@@ -84,12 +105,5 @@ def read(root: Path, split: str) -> Iterator[MotionClip]:
     Raises:
         UserError: unknown split, missing folder, or a broken file.
     """
-    if split not in ("train", "val"):
-        raise UserError(f"{root}: MOYO has no split '{split}', choose train or val.")
-    require_folder(root, REMEDY)
-    patterns = (f"mosh_smpl/{split}/*.pkl", f"*/mosh_smpl/{split}/*.pkl")
-    files = sorted(path for pattern in patterns for path in root.glob(pattern))
-    if not files:
-        raise UserError(f"{root} holds no mosh_smpl/{split}/*.pkl: {REMEDY}.")
-    for path in files:
+    for path in motion_files(root, split):
         yield read_clip(path, path.relative_to(root).with_suffix("").as_posix())

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from genhmr.body.model_files import Bodies
 from genhmr.data.readers import hmr2_npz, spin_npz
-from genhmr.data.readers.checks import require_folder
+from genhmr.data.readers.checks import Absent, require_folder
 from genhmr.types import PersonFrame, UserError
 
 H36M_FILES = {
@@ -55,7 +55,40 @@ def _find(root: Path, names: tuple[str, ...]) -> Path:
         for folder in (root, root / "dataset_extras"):
             if (folder / name).is_file():
                 return folder / name
-    raise UserError(f"{root} holds none of {', '.join(names)}: put the npz of this split there.")
+    raise Absent(f"{root} holds none of {', '.join(names)}", "put the npz of this split there")
+
+
+def h36m_file(root: Path, split: str) -> Path:
+    """The npz that a split of Human3.6M is read from.
+
+    Raises:
+        UserError: an unknown split; ``Absent``: no folder, or no npz in it.
+    """
+    if split not in H36M_FILES:
+        raise UserError(f"Human3.6M has no split '{split}': choose {', '.join(H36M_FILES)}.")
+    return _find(Path(root), H36M_FILES[split])
+
+
+def coco_file(root: Path, split: str) -> Path:
+    """The npz that a split of COCO is read from; errors as of :func:`h36m_file`."""
+    if split not in COCO_FILES:
+        raise UserError(f"COCO has no split '{split}': choose {', '.join(COCO_FILES)}.")
+    return _find(Path(root), COCO_FILES[split])
+
+
+def itw_files(root: Path, split: str) -> list[Path]:
+    """The npz of all sources, sorted.
+
+    Raises:
+        UserError: another split than "train"; ``Absent``: no folder, or no npz in it.
+    """
+    if split != "train":
+        raise UserError(f"In-the-wild data have no split '{split}': they are for 'train' only.")
+    root = require_folder(Path(root), "put the npz and their images there")
+    paths = sorted(root.glob("*.npz"))
+    if not paths:
+        raise Absent(f"{root} holds no npz", "put one a source there (insta.npz, ava.npz, ...)")
+    return paths
 
 
 def _load(path: Path) -> spin_npz.Rows:
@@ -90,9 +123,7 @@ def read_h36m(root: Path, split: str, bodies: Bodies) -> Iterator[PersonFrame]:
     Raises:
         UserError: unknown split, missing npz, or an npz that is not what it should be.
     """
-    if split not in H36M_FILES:
-        raise UserError(f"Human3.6M has no split '{split}': choose {', '.join(H36M_FILES)}.")
-    path = _find(Path(root), H36M_FILES[split])
+    path = h36m_file(root, split)
     yield from spin_npz.person_frames(_load(path), Path(root), h36m_filter(split, path))
 
 
@@ -102,9 +133,7 @@ def read_coco(root: Path, split: str, bodies: Bodies) -> Iterator[PersonFrame]:
     Raises:
         UserError: unknown split, missing npz, or an npz that is not what it should be.
     """
-    if split not in COCO_FILES:
-        raise UserError(f"COCO has no split '{split}': choose {', '.join(COCO_FILES)}.")
-    yield from spin_npz.person_frames(_load(_find(Path(root), COCO_FILES[split])), Path(root))
+    yield from spin_npz.person_frames(_load(coco_file(root, split)), Path(root))
 
 
 def read_itw(root: Path, split: str, bodies: Bodies) -> Iterator[PersonFrame]:
@@ -118,11 +147,5 @@ def read_itw(root: Path, split: str, bodies: Bodies) -> Iterator[PersonFrame]:
     Raises:
         UserError: another split, no npz, or an npz that is not what it should be.
     """
-    if split != "train":
-        raise UserError(f"In-the-wild data have no split '{split}': they are for 'train' only.")
-    root = require_folder(Path(root), "put the npz and their images there")
-    paths = sorted(root.glob("*.npz"))
-    if not paths:
-        raise UserError(f"{root} holds no npz: put one a source there (insta.npz, ava.npz, ...).")
-    for path in paths:
-        yield from spin_npz.person_frames(_load(path), root, prefix=f"{path.stem}/")
+    for path in itw_files(root, split):
+        yield from spin_npz.person_frames(_load(path), Path(root), prefix=f"{path.stem}/")

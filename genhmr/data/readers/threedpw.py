@@ -21,6 +21,7 @@ import numpy as np
 from genhmr.body.model_files import Bodies
 from genhmr.body.safe_pickle import load_pickle
 from genhmr.data.readers.checks import (
+    Absent,
     column,
     gender_name,
     require_finite,
@@ -123,6 +124,29 @@ def _track(
         )
 
 
+def sequence_files(root: Path, split: str) -> list[Path]:
+    """The sequences of one split, sorted: one pickle each.
+
+    Raises:
+        UserError: an unknown split; ``Absent``: no folder, or no sequence in it.
+    """
+    if split not in SPLITS:
+        raise UserError(f"3DPW has no split '{split}': choose train, val or test.")
+    folder = require_folder(
+        Path(root) / "sequenceFiles" / SPLITS[split],
+        "unpack 3DPW's sequenceFiles there, or generate the open world",
+    )
+    files = sorted(folder.glob("*.pkl"))
+    if not files:
+        raise Absent(f"{folder} holds no .pkl file", "unpack 3DPW's sequenceFiles there")
+    return files
+
+
+def picture_folder(root: Path, file: Path) -> Path:
+    """Where the pictures of a sequence lie; the folder's name is the sequence's."""
+    return Path(root) / "imageFiles" / file.stem
+
+
 def read(root: Path, split: str, bodies: Bodies) -> Iterator[PersonFrame]:
     """All person frames of one 3DPW split, sequence by sequence, person by person.
 
@@ -137,19 +161,10 @@ def read(root: Path, split: str, bodies: Bodies) -> Iterator[PersonFrame]:
     Raises:
         UserError: unknown split, missing folder, or a sequence file that is not the official one.
     """
-    if split not in SPLITS:
-        raise UserError(f"3DPW has no split '{split}': choose train, val or test.")
-    folder = require_folder(
-        Path(root) / "sequenceFiles" / SPLITS[split],
-        "unpack 3DPW's sequenceFiles there, or generate the open world",
-    )
-    files = sorted(folder.glob("*.pkl"))
-    if not files:
-        raise UserError(f"{folder} holds no .pkl file: unpack 3DPW's sequenceFiles there.")
-    for path in files:
+    for path in sequence_files(root, split):
         data = require_mapping(load_pickle(path), path)
         if "poses" not in data:
             raise UserError(f"{path} has no 'poses': it is not the official file, fetch it again.")
-        images = Path(root) / "imageFiles" / str(data.get("sequence", path.stem))
+        images = picture_folder(root, path).with_name(str(data.get("sequence", path.stem)))
         for person in range(len(data["poses"])):
             yield from _track(data, person, path, images, bodies)
