@@ -29,7 +29,7 @@ KINDS = {
     "slower": {"small", "large", "columns"},
 }
 COMMON = {"id", "table", "statement", "where", "kind"}
-OPTIONAL = {"quote", "among", "unit", "origin", "per"}
+OPTIONAL = {"quote", "among", "unit", "origin"}
 SECOND_BEST = "second_best"
 RANGE = " to "
 
@@ -91,7 +91,8 @@ def read_claims(path: Path) -> list[dict[str, Any]]:
                 f"{', '.join(KINDS)}."
             )
         wanted = COMMON | KINDS[claim["kind"]]
-        missing, extra = wanted - set(claim), set(claim) - wanted - OPTIONAL
+        known = wanted | OPTIONAL | ({"per"} if claim["kind"] == "slower" else set())
+        missing, extra = wanted - set(claim), set(claim) - known
         if missing or extra:
             raise UserError(
                 f"{path}: claim '{name}' lacks {sorted(missing)} and has unknown {sorted(extra)}."
@@ -101,6 +102,14 @@ def read_claims(path: Path) -> list[dict[str, Any]]:
                 f"{path}: claim '{name}' has the origin {claim['origin']!r}; choose {STATED} or "
                 f"{DERIVED}."
             )
+        if per := claim.get("per"):
+            pairs = (claim["small"], claim["large"])
+            if any(None in (counts := [row.get(per) for row in pair]) or counts[0] == counts[1]
+                   for pair in pairs):  # fmt: skip
+                raise UserError(
+                    f"{path}: claim '{name}' compares gains per {per}, which each of its pairs of "
+                    "rows must have, with two values."
+                )
         printed = f"Table {str(claim['table']).lstrip('0')}"
         if claim["origin"] == STATED and not claim.get("quote") and claim["where"] != printed:
             raise UserError(

@@ -22,7 +22,7 @@ NOT_SETTINGS = ("settings", "sets", "optional", "role")
 UNUSED = ("train", "losses", "gumbel", "mask_tau", "train_on", "seeds", "seed", "short")
 PLANNING = (
     "variants.yaml", "bench/params.py", "bench/plan.py", "bench/plan_checks.py",
-    "bench/plan_models.py", "bench/plan_rules.py",
+    "bench/plan_models.py", "bench/plan_options.py", "bench/plan_rules.py",
 )  # fmt: skip
 
 

@@ -202,6 +202,9 @@ PROFILE = {
         "base_gumbel?": {"tau_start?": POSITIVE, "tau_end?": POSITIVE, "duration?": POSITIVE},
         "lr": POSITIVE,
         **_RATE,
+        "warmup?": Rule(
+            lambda v: v is None or COUNT.fits(v), "it must be a whole number of 0 or more, or null"
+        ),
         "weight_decay?": NOT_NEGATIVE,
         "ema_decay?": SHARE,
         "clip_norm?": POSITIVE,

@@ -17,7 +17,7 @@ from bench.intervals import bootstrap_means
 from bench.status import CONTRADICTED, NOT_RUN, SUPPORTED, UNDECIDED, Chance
 from genhmr.types import UserError
 
-_DRAWS = 10_000  # enough for the tail of a level divided by some thirty parts
+_DRAWS = 10_000
 
 
 @dataclass(frozen=True)
@@ -141,6 +141,9 @@ def judge_rerun(
     sequences = first.sequences.to_numpy()
     draws = bootstrap_means(total, sequences, seed, _DRAWS)
     mean, low, high = draws.mean, draws.end(0.025), draws.end(0.975)
+    if np.isnan([mean, low, high]).any():
+        why = "an image diverged" if np.isnan(mean) else "one image has no interval"
+        return Answer(UNDECIDED, f"{asked}: {why}", sized)
     shown = (
         f"{asked}: {mean:+.2f} [{low:+.2f}, {high:+.2f}] over {draws.unit}, n = {len(total)}"
     )

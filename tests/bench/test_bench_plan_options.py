@@ -72,6 +72,22 @@ def test_an_option_at_its_default_is_carried_nowhere(params, variants):
 
 
 @pytest.mark.parametrize(
+    ("name", "value"), [("step_size", 0.2), ("pose_weight", 9.0), ("camera", False)]
+)
+def test_every_knob_of_refinement_is_named_where_it_is_turned(params, variants, name, value):
+    """Else its numbers could be `reproduced`, or kept as a run of the suite's own settings."""
+    params["refine"][name] = value
+    told = build_jobs(params, variants)["tables.json"]["turned"]
+    assert told == [f"refine.{name}={str(value).lower()}"]
+
+
+def test_a_warm_up_of_null_is_the_usual_one(params, variants):
+    before = build_jobs(params, variants)
+    variants["profiles"]["mini"]["transformer"]["warmup"] = None
+    assert build_jobs(params, variants) == before
+
+
+@pytest.mark.parametrize(
     ("group", "name", "value", "said"),
     [
         ("ugs", "remask_decoded", True, "ugs.remask_decoded=true"),

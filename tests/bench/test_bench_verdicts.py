@@ -1,13 +1,17 @@
 """What rounding hides of a claim, and how wide an interval of few sequences and seeds is."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import yaml
 from scipy.stats import t as student
 
-from bench.claims import comparisons
+from bench.claims import comparisons, read_claims
 from bench.intervals import Draws, bootstrap, bootstrap_means
 from bench.status import Chance
 from bench.verdicts import judge_reported, judge_rerun
+from genhmr.types import UserError
 from tests.bench.made_up_claims import claim_of, ledger_of
 from tests.bench.test_bench_claims_rerun import apart, samples_of
 
@@ -67,6 +71,18 @@ def test_the_end_of_few_draws_is_students():
     assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.15)
 
 
+@pytest.mark.parametrize("drawn", [5, 9])
+def test_an_end_beyond_all_draws_is_students(drawn):
+    """One part of twelve: no draw lies so far out, and the smallest of them is no end."""
+    rng = np.random.default_rng(2)
+    draws = Draws(0.0, rng.standard_normal(10_000), "sequences", drawn, np.zeros(1))
+    share = 0.025 / 12
+    half = student.ppf(1 - share, drawn - 1) * np.sqrt(drawn / (drawn - 1))
+    assert draws.end(1 - share) == pytest.approx(half, rel=0.03)
+    assert draws.end(share) == pytest.approx(-half, rel=0.03)
+    assert half > np.abs(draws.means).max()
+
+
 def test_seeds_and_sequences_add_as_independent_errors():
     """Eight sequences that agree to 2 mm, three trainings 1 mm apart: hypot of both widths."""
     rng = np.random.default_rng(1)
@@ -86,6 +102,26 @@ def test_one_sequence_whose_mean_counts_has_no_interval():
     assert found.mean == 1.5 and np.isnan([found.low, found.high]).all()
 
 
+@pytest.mark.parametrize("one", [True, False])
+def test_no_interval_no_verdict(tmp_path, one):
+    """One image only, or one that diverged in one of two trainings."""
+    ledger = ledger_of(tmp_path, (50, 52, 56))
+    (part,) = comparisons(claim_of("lower"), ledger)
+    whole = samples_of((50, 52, 56), 0.1)
+
+    def measured(cell):
+        own = whole(cell)
+        values = own.values[:1] if one else own.values.copy()
+        if not one and dict(cell.keys)["k"] == 2:
+            values.iloc[3] = np.nan
+        return replace(own, values=values, sequences=own.sequences[: len(values)])
+
+    for found in (measured, apart(measured, Chance(0.1, 3))):
+        answer = judge_rerun(part, found)
+        assert answer.verdict == "undecided"
+        assert ("one image has no interval" if one else "an image diverged") in answer.detail
+
+
 def test_seeds_and_images_are_judged_together(tmp_path):
     """2 mm exceed either alone, what seeds change (1.9) and images (about 1.3), and not both."""
     ledger = ledger_of(tmp_path, (50, 52, 56))
@@ -97,3 +133,13 @@ def test_seeds_and_images_are_judged_together(tmp_path):
     assert seeds.verdict == "supported", seeds
     both = judge_rerun(part, apart(images, Chance(0.3, 3)))
     assert both.verdict == "undecided" and "seeds and images change" in both.detail, both
+
+
+@pytest.mark.parametrize("k", [2, None])
+def test_gains_by_one_count_need_two_counts(tmp_path, k):
+    other = {} if k is None else {"k": k}
+    claim = claim_of("slower") | {"per": "k", "small": [{"k": 2}, other]}
+    path = tmp_path / "claims.yaml"
+    path.write_text(yaml.safe_dump([claim]))
+    with pytest.raises(UserError, match="compares gains per k, which each of its pairs of rows"):
+        read_claims(path)
