@@ -155,15 +155,15 @@ def test_a_committed_number_that_its_errors_do_not_have_is_told(street):
 
 def test_the_committed_run_is_shown_where_nothing_has_run(street):
     """Of a variant that profile mini only touches, and before there is a plan."""
-    Path("build/evaluate/tau-2.0-0.1/per_image.parquet").unlink()
-    text = street("8:2.0,0.1:3dpw:mpjpe")
-    assert "rerun     none: build/evaluate/tau-2.0-0.1/per_image.parquet is missing" in text
-    assert "n = 1000;" in text and "transformer@tau-2.0-0.1 " in text
+    Path("build/evaluate/loss-mask/per_image.parquet").unlink()
+    text = street("10:1,0,0,0,1:3dpw:mpjpe")
+    assert "rerun     none: build/evaluate/loss-mask/per_image.parquet is missing" in text
+    assert "n = 1000;" in text and "transformer@loss-mask " in text
     shutil.rmtree("build")
-    text = street("8:2.0,0.1:3dpw:mpjpe")
+    text = street("10:1,0,0,0,1:3dpw:mpjpe")
     assert "build/plan is missing, run `python -m bench plan`" in text and "n = 1000;" in text
     shutil.rmtree("results/open")
-    assert "number    none: no run is committed" in street("8:2.0,0.1:3dpw:mpjpe")
+    assert "number    none: no run is committed" in street("10:1,0,0,0,1:3dpw:mpjpe")
 
 
 def test_a_record_of_another_job_is_no_record_of_this_number(street):
