@@ -26,13 +26,10 @@ from bench.status import (
     NOT_RUN,
     SUPPORTED,
     WHOLE,
-    Chance,
-    chance_of,
     claims_of_paper,
     in_direction,
-    trained_alike,
 )
-from bench.tidy import ROW_ONLY, Rerun, inference_of, model_of, read_rerun, samples
+from bench.tidy import ROW_ONLY, Rerun, chances_in, model_of, read_rerun, samples
 from bench.verdicts import Measured, Samples, combine, judge_reported, judge_rerun
 
 Json = dict[str, Any]
@@ -49,7 +46,7 @@ def rerun_samples(variants: Json, job: Json, rerun: Rerun) -> Measured:
         A function of a cell; it returns words where the cell has no rerun that may rank.
     """
     roles = {entry["kind"]: role for role, entry in variants["datasets"].items()}
-    chances: dict[tuple, dict[tuple[str, str], Chance]] = {}  # once each
+    chances = chances_in(rerun)
 
     def measured(cell: Cell) -> Samples | str:
         kind, _, metric = cell.column.partition("_")
@@ -79,11 +76,7 @@ def rerun_samples(variants: Json, job: Json, rerun: Rerun) -> Measured:
         sequences = pd.Series([group(key) for key in values.index], index=values.index)
         steps = job["steps"].get(model)
         training = "shipped weights" if model in job["shipped"] else f"{steps} training steps"
-        scored = (model, *inference_of(row))
-        if scored not in chances:
-            alike = trained_alike(rerun.images, rerun.poses, model)
-            chances[scored] = chance_of(alike, *inference_of(row))
-        chance = chances[scored].get((role, metric))
+        chance = chances(model, row).get((role, metric))
         what = f"{metric} on {job['names'][role]}"
         return Samples(values, sequences, training, model, what, chance)
 

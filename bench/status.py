@@ -103,6 +103,18 @@ class Chance:
         freedom = self.seeds - 1
         return float(student.ppf(1 - level / 2, freedom) * self.deviation * np.sqrt(variance))
 
+    def spread(self, pairs: bool = False) -> float:
+        """How far one training's mean may lie from that of others.
+
+        Args:
+            pairs: of the difference of two single trainings, instead of one training and the mean
+                of those seeds.
+
+        Returns:
+            Half the width of the 95 % prediction interval.
+        """
+        return self.width(2 if pairs else 1 + 1 / self.seeds)
+
 
 def chance_of(
     alike: pd.DataFrame | None, setting: str = "default", step: int = 0
@@ -131,25 +143,6 @@ def chance_of(
     deviation = deviation.mask(means.isna().groupby("role").any())
     seeds = alike["seed"].nunique()
     return {key: Chance(float(v), seeds) for key, v in deviation.stack().dropna().items()}
-
-
-def seed_spreads(
-    alike: pd.DataFrame | None, pairs: bool = False, setting: str = "default", step: int = 0
-) -> dict[tuple[str, str], float]:
-    """How far one training's mean may lie from that of others, by set and metric.
-
-    Args:
-        alike, setting, step: see :func:`chance_of`.
-        pairs: of the difference of two single trainings, instead of one training and the mean of
-            those seeds.
-
-    Returns:
-        Half the width of the 95 % prediction interval.
-    """
-    return {
-        key: chance.width(2 if pairs else 1 + 1 / chance.seeds)
-        for key, chance in chance_of(alike, setting, step).items()
-    }
 
 
 def trained_alike(
@@ -210,7 +203,7 @@ def judge(
         found: the rerun's mean.
         reported: the paper's number.
         rounding: half of its last digit, see :func:`bench.ledger.half_unit`.
-        spread: see :func:`seed_spreads`; None where it was not measured.
+        spread: see :meth:`Chance.spread`; None where it was not measured.
         refined: whether the poses were refined towards 2D detections.
         not_read: training sets of the paper's transformers that the suite's do not see: what is
             off need not be the method's fault.

@@ -6,14 +6,16 @@ Computed from per-image metrics (parquet) and timings (JSON); no model is loaded
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from bench.ledger import AITI, TIME, half_unit, key_columns
-from bench.status import METRICS, NOT_RUN, Mean, judge, mean_of, seed_spreads, trained_alike
+from bench.status import METRICS, NOT_RUN, Chance, Mean, chance_of, judge, mean_of, trained_alike
 from genhmr.types import UserError
 
 Json = dict[str, Any]
@@ -160,7 +162,7 @@ def build_table(
     roles = {entry["kind"]: role for role, entry in datasets.items()}
     keys = key_columns(reported)
     rows = rerun_rows(number, spec, reported)
-    spreads: dict[tuple, dict[tuple[str, str], float]] = {}  # once each
+    chances = chances_in(rerun)
     lines = []
     for own, paper in zip(rows, reported.to_dict("records")):
         named = {key: paper[key] for key in keys}
@@ -181,15 +183,11 @@ def build_table(
             if own is not None:
                 model = model_of(own, spec, job)
                 found = mean_of(samples(own, model, role, rerun), metric)
-                single = found.seeds < 2  # beside the paper's one training
-                measured = (model, single, *inference_of(own))
-                if measured not in spreads:
-                    alike = trained_alike(rerun.images, rerun.poses, model)
-                    spreads[measured] = seed_spreads(alike, single, *inference_of(own))
-                spread = spreads[measured].get((role, metric))
+                chance, spread = chances(model, own).get((role, metric)), None
                 refined = own.get("step", 0) > 0 or own.get("setting", "").startswith("refined")
                 rounding = half_unit(entry, column)
-                if spread is not None:
+                if chance is not None:
+                    spread = chance.spread(pairs=found.seeds < 2)  # beside the paper's one training
                     tolerance = rounding + spread
                 status = judge(
                     job, model, found, float(paper[column]), rounding, spread, refined,
@@ -213,6 +211,16 @@ def build_table(
 def inference_of(row: Json) -> tuple[str, int]:
     """The setting and the refinement step that a row of variants.yaml is scored with."""
     return row.get("setting", "default"), row.get("step", 0)
+
+
+def chances_in(rerun: Rerun) -> Callable[[str, Json], dict[tuple[str, str], Chance]]:
+    """Looks up what seeds change, by set and metric, for a model and a row; each is found once."""
+
+    @cache
+    def found(model: str, setting: str, step: int) -> dict[tuple[str, str], Chance]:
+        return chance_of(trained_alike(rerun.images, rerun.poses, model), setting, step)
+
+    return lambda model, row: found(model, *inference_of(row))
 
 
 def samples(row: Json, model: str, role: str, rerun: Rerun) -> pd.DataFrame | None:

@@ -149,10 +149,9 @@ def judge_rerun(
     )
     if not apart:
         count = len(draws.trainings)
-        shown += f", {'one training' if count == 1 else f'{count} trainings'}"
+        shown += ", one training" if count == 1 else f", {count} trainings"
     if sized and comparison.percent:
         shown += f", {-100 * mean / first.values.to_numpy().mean():.2f} % less"
-    level = 0.05 / parts if mean > 0 else 0.05
     if not apart:
         if high < 0:
             return Answer(SUPPORTED, shown, sized)
@@ -165,6 +164,7 @@ def judge_rerun(
     for weight, found in cells:
         shares[found.model] += weight
     variance = sum(share**2 / models[name] for name, share in shares.items())
+    level = 0.05 / parts if mean > 0 else 0.05
     seeds = first.chance.width(variance, level)
     images = draws.end(1 - level / 2) - mean if mean < 0 else mean - draws.end(level / 2)
     both = float(np.hypot(seeds, images))

@@ -2,14 +2,12 @@
 
 import json
 import re
-import subprocess
-from pathlib import Path
 
 import pytest
 
 from genhmr.metrics import presets_for, protocol_for
+from tests.bench.committed import ROOT, committed
 
-ROOT = Path(__file__).parents[2]
 METRICS = ("mpjpe", "pa_mpjpe", "mve")
 
 
@@ -31,12 +29,7 @@ def _tables():
 
 
 def _summary():
-    """As committed: a run in this checkout writes the file anew, maybe of another profile."""
-    shown = subprocess.run(["git", "show", "HEAD:results/summary.json"], cwd=ROOT,
-                           capture_output=True, text=True)  # fmt: skip
-    if shown.returncode:
-        pytest.skip("no git checkout, so what was committed is not known")
-    return json.loads(shown.stdout)["base"]
+    return json.loads(committed("results/summary.json"))["base"]
 
 
 @pytest.mark.parametrize(

@@ -2,23 +2,15 @@
 
 import io
 import re
-import subprocess
-from pathlib import Path
 
 import pandas as pd
-import pytest
 
 from bench.status import claims_of_paper, in_direction
+from tests.bench.committed import ROOT, committed
 
-ROOT = Path(__file__).parents[2]
 
-
-def _committed(path):
-    """As committed: a run in this checkout writes the file anew, maybe of another profile."""
-    shown = subprocess.run(["git", "show", f"HEAD:{path}"], cwd=ROOT, capture_output=True)
-    if shown.returncode:
-        pytest.skip("no git checkout, so what was committed is not known")
-    return pd.read_csv(io.BytesIO(shown.stdout), dtype=str, keep_default_na=False)
+def _claims(path):
+    return pd.read_csv(io.BytesIO(committed(path)), dtype=str, keep_default_na=False)
 
 
 def _counts(claims, side):
@@ -31,7 +23,7 @@ def _counts(claims, side):
 
 def test_the_counts_of_verdicts_are_those_of_the_committed_runs():
     text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
-    mini = _committed("results/claims/claims.csv")
+    mini = _claims("results/claims/claims.csv")
     whole, own = len(claims_of_paper(mini)), len(mini)
     for side, run in (("open_run", "the committed run"), ("rerun", "`mini`")):
         signs, good, bad, left = _counts(mini, side)
@@ -44,5 +36,5 @@ def test_the_counts_of_verdicts_are_those_of_the_committed_runs():
     assert f"Of {whole} claims of the paper the committed run" in text
     assert f"{whole} statements of the paper, with its words and their place" in text
     assert f"and {own - whole} checks of our own" in text
-    kept = _committed("results/open/claims/claims.csv")
+    kept = _claims("results/open/claims/claims.csv")
     assert _counts(kept, "rerun") == _counts(mini, "open_run"), "results/open is of other rules"

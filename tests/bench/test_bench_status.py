@@ -7,7 +7,7 @@ import pytest
 from bench.ledger import read_ledger, read_reported
 from bench.params import read_yaml
 from bench.plan import build_jobs
-from bench.status import Mean, chance_of, judge, mean_of, seed_spreads, trained_alike
+from bench.status import Mean, chance_of, judge, mean_of, trained_alike
 from bench.tidy import Rerun, build_table
 from tests.bench.made_up_metrics import ROOT, image_rows
 
@@ -46,6 +46,10 @@ def test_reproduced_is_what_seeds_and_rounding_explain(job):
     near = Mean(50.1, n=5)
     told = judge(one, "transformer/base", near, 50.0, 0.05, 0.4, not_read=lacking)
     assert told == "reproduced"
+
+
+def seed_spreads(alike, pairs=False, setting="default", step=0):
+    return {key: own.spread(pairs) for key, own in chance_of(alike, setting, step).items()}
 
 
 def test_the_spread_of_seeds_is_a_prediction_interval():
