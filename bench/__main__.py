@@ -121,8 +121,9 @@ def pretrain() -> None:
     from bench.backbone import make_backbone
 
     job = read_job("backbone", "base")
-    with recorded(PROVENANCE, "pretrain", job):
-        make_backbone(job, BUILD / "models" / "backbone", BUILD / "scratch" / "backbone")
+    scratch = BUILD / "scratch" / "backbone"
+    with recorded(PROVENANCE, "pretrain", job, scratch=scratch):
+        make_backbone(job, BUILD / "models" / "backbone", scratch)
 
 
 @cli.command("train-lifter")
@@ -133,8 +134,9 @@ def train_lifter() -> None:
         return
     from bench.lifter import make_lifter
 
-    with recorded(PROVENANCE, "train-lifter", job):
-        make_lifter(job, BUILD / "data", out, BUILD / "scratch" / "lifter")
+    scratch = BUILD / "scratch" / "lifter"
+    with recorded(PROVENANCE, "train-lifter", job, scratch=scratch):
+        make_lifter(job, BUILD / "data", out, scratch)
 
 
 @cli.command("train-tokenizer")
@@ -148,7 +150,7 @@ def train_tokenizer(name: str) -> None:
     from bench.tokenizers import make_tokenizer
 
     scratch = BUILD / "scratch" / "tokenizer" / name
-    with recorded(PROVENANCE, "train-tokenizer", job, name) as also:
+    with recorded(PROVENANCE, "train-tokenizer", job, name, scratch) as also:
         kept = KeptSeeds("tokenizer", job, BUILD, scratch)
         make_tokenizer(job, BUILD, out, scratch, kept)
         also |= {"taken": kept.taken} if kept.taken else {}
@@ -166,7 +168,7 @@ def train_transformer(name: str) -> None:
     from bench.transformers import make_transformer
 
     scratch = BUILD / "scratch" / "transformer" / name
-    with recorded(PROVENANCE, "train-transformer", job, name) as also:
+    with recorded(PROVENANCE, "train-transformer", job, name, scratch) as also:
         kept = KeptSeeds("transformer", job, BUILD, scratch)
         make_transformer(job, BUILD, out, scratch, kept)
         also |= {"taken": kept.taken} if kept.taken else {}

@@ -17,19 +17,19 @@ from scipy.stats import kendalltau
 from bench.claims import Cell, Ledger, comparisons, read_claims
 from bench.kept import attach_order, attach_verdicts, read_kept_claims
 from bench.keys import clip_of, sequence_of
+from bench.ledger import AITI
 from bench.stage import whole_folder
 from bench.status import (
     DERIVED,
     DIRECTION,
     JUDGES,
-    METRICS,
     NOT_RUN,
     SUPPORTED,
     WHOLE,
     claims_of_paper,
     in_direction,
 )
-from bench.tidy import ROW_ONLY, Rerun, chances_in, model_of, read_rerun, samples
+from bench.tidy import ROW_ONLY, Rerun, chances_in, model_of, read_rerun, samples, timed_as
 from bench.verdicts import Measured, Samples, combine, judge_reported, judge_rerun
 
 Json = dict[str, Any]
@@ -50,17 +50,18 @@ def rerun_samples(variants: Json, job: Json, rerun: Rerun) -> Measured:
 
     def measured(cell: Cell) -> Samples | str:
         kind, _, metric = cell.column.partition("_")
-        if metric not in METRICS or kind not in roles:
-            return "times are one number a setting, without an interval"
         spec = variants["tables"].get(cell.table, {"rows": []})
         wanted = dict(cell.keys)
         rows = [r for r in spec["rows"] if wanted.items() <= r.items()]
         if len(rows) != 1:
             return f"table {int(cell.table)} has no rerun of {cell}"
-        row, role = rows[0], roles[kind]
+        row = rows[0]
         model = model_of(row, spec, job)
         if model in job["skipped"]:
             return f"{model} was {job['skipped'][model]}"
+        if cell.column == AITI:
+            return _rounds(row, model, rerun)
+        role = roles[kind]
         if model in job["short"]:
             return f"{model} was trained too briefly to rank"
         found = samples(row, model, role, rerun)
@@ -81,6 +82,15 @@ def rerun_samples(variants: Json, job: Json, rerun: Rerun) -> Measured:
         return Samples(values, sequences, training, model, what, chance)
 
     return measured
+
+
+def _rounds(row: Json, model: str, rerun: Rerun) -> Samples | str:
+    """The rounds that an AITI is the median of, in milliseconds; words where none were kept."""
+    kept = rerun.rounds.get(model.partition("/")[2], {}).get(timed_as(row))
+    if kept is None:
+        return f"{model} was timed without keeping the rounds"
+    values = pd.DataFrame({"seconds": kept}) * 1000
+    return Samples(values, pd.Series(values.index), "", model, "AITI in ms", timed=True)
 
 
 def judge(claims: list[Json], ledger: Ledger, measured: Measured, seed: int = 0) -> pd.DataFrame:
@@ -190,7 +200,7 @@ def latex(verdicts: pd.DataFrame, source: str) -> str:
         f"\\begin{{longtable}}{{rp{{{'8.6' if len(sides) > 2 else '10'}cm}}{'l' * len(sides)}}}\n"
         f"\\toprule\n{head} \\\\\n\\midrule\\endhead\n{rows}\n\\bottomrule\n\\end{{longtable}}\n"
         "\\noindent Own numbers: what the paper's table says of its text. Rerun: 95\\,\\% paired "
-        f"bootstrap over sequences; {_escape(source)}.{beside} Between rows of one model a verdict "
+        f"bootstrap over sequences, of times the sign test over rounds; {_escape(source)}.{beside} Between rows of one model a verdict "
         "is of the trainings that ran, often one: another seed may tell otherwise. "
         "$^{d}$ The sign of a stated size, which alone a rerun can confirm. "
         "$^{o}$ Our own reading or check, not counted as the paper's claim.\n\\end{document}\n"

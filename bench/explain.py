@@ -24,9 +24,10 @@ from bench.explain_chain import (
 )
 from bench.explain_open import open_run
 from bench.inputs import read_jobs
+from bench.intervals import median_end
 from bench.jobs import SKIPPED
 from bench.tables_latex import METRIC_NAMES
-from bench.tidy import AITI, REPORTED_NAMES, Rerun, load_metrics, model_of
+from bench.tidy import AITI, REPORTED_NAMES, Rerun, load_metrics, model_of, timed_as
 from genhmr.types import UserError
 
 Json = dict[str, Any]
@@ -155,7 +156,7 @@ def _rerun(
 
 def _timed(path: Path, row: Json, repeats: int, tested: str) -> str:
     """The line with a time of this machine."""
-    place = f"{row['setting']}/{row.get('step', 0)}"
+    place = timed_as(row)
     try:
         timing = json.loads(path.read_text())
         value = timing["aiti"].get(place)
@@ -164,7 +165,10 @@ def _timed(path: Path, row: Json, repeats: int, tested: str) -> str:
     if value is None:
         return f"  rerun     none: {place} is not among the times of {path}"
     device = timing.get("device", "device")
+    rounds = timing.get("rounds", {}).get(place, ())
+    low, high = (median_end(rounds, share) for share in (0.025, 0.975))
+    interval = "" if np.isnan(low) else f" (95 %: {low:.4f} to {high:.4f} s)"
     return (
-        f"  rerun     {value:.4f} s on this machine's {device}: the first image of {tested}, "
-        f"median of {repeats}, with all that comes before ({path}, {place})"
+        f"  rerun     {value:.4f} s{interval} on this machine's {device}: the first image of "
+        f"{tested}, median of {repeats}, with all that comes before ({path}, {place})"
     )

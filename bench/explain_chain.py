@@ -85,11 +85,13 @@ def read_record(stage: str, folder: Path) -> Json | None:
 
 
 def took(record: Json) -> str:
-    """Which seeds a training took from earlier runs, as the end of a sentence."""
-    return "".join(
+    """Which seeds and checkpoints a training took from earlier runs, as the end of a sentence."""
+    seeds = [
         f"; seed {seed} from {made['ended'][:10]}, {_commit(made)}, {made['seconds']:g} s"
         for seed, made in record.get("taken", {}).items()
-    )
+    ]
+    runs = [f"{run['started'][:10]}, {_commit(run)}" for run in record.get("went_on_from", ())]
+    return "".join(seeds + [f"; went on from {run}" for run in dict.fromkeys(runs)])
 
 
 def _commit(record: Json) -> str:

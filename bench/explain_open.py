@@ -6,12 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from bench.claims import Cell
 from bench.explain_chain import made_by, read_record, short_sha256
 from bench.kept import NUMBERS
-from bench.tidy import Rerun, load_metrics, model_of, samples
+from bench.tidy import Rerun, load_metrics, model_of, samples, timed_as
 from genhmr.types import UserError
 
 Json = dict[str, Any]
@@ -71,9 +72,11 @@ def _number(
     kind, _, name = model.partition("/")
     if metric == "aiti":
         path = kept / "measured" / "evaluate" / name / "timing.json"
-        place = f"{row['setting']}/{row.get('step', 0)}"
+        place = timed_as(row)
         stored = json.loads(path.read_text())["aiti"].get(place) if path.exists() else None
-        lines = [f"  number    {entry['rerun']:.4f} s; {entry['status']}"]
+        ends = (entry["low"], entry["high"])
+        interval = "" if np.isnan(ends).any() else f" (95 %: {ends[0]:.4f} to {ends[1]:.4f} s)"
+        lines = [f"  number    {entry['rerun']:.4f} s{interval}; {entry['status']}"]
         return [*lines, _stored(path, f"in which {place}", stored, entry["rerun"], 4, "s")]
     scored = "evaluate-tokenizer" if kind == "tokenizer" else "evaluate"
     file = "per_pose.parquet" if kind == "tokenizer" else "per_image.parquet"

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm
+from scipy.stats import binom, norm
 from scipy.stats import t as student
 
 DRAWS = 2000
@@ -139,3 +139,22 @@ def bootstrap(
         return Interval(mean, float("nan"), float("nan"), len(values), "frames")
     found = bootstrap_means(values, sequences, seed, draws, aggregate)
     return Interval(found.mean, found.end(0.025), found.end(0.975), len(values), found.unit)
+
+
+def median_end(values: np.ndarray, share: float) -> float:
+    """Where the interval of a median ends, below which it lies with this probability at most.
+
+    An order statistic, as the sign test has it: it holds for any distribution, and one round that
+    something else slowed down moves it by no more than a rank.
+
+    Args:
+        values: (N,) independent of each other, such as rounds of a timing.
+        share: below a half of the lower end (0.025 of a 95 % interval), above it of the upper.
+
+    Returns:
+        One of the values; NaN where there are too few (fewer than six at 95 %).
+    """
+    rank = int(binom.ppf(min(share, 1 - share), len(values), 0.5))
+    if rank < 1:
+        return float("nan")
+    return float(np.sort(values)[rank - 1 if share < 0.5 else -rank])

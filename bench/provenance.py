@@ -23,6 +23,7 @@ from typing import Any
 
 # What decides a number, from the root of the repository.
 COMPUTES = ("genhmr", "bench", "datasets/open", "dvc.yaml", "variants.yaml", "params.yaml")
+CHANGED = "uncommitted_changes"
 PACKAGES = ("torch", "timm", "numpy", "scipy", "numba", "pandas", "opencv-python-headless")
 
 
@@ -55,7 +56,7 @@ def edits(record: dict[str, Any]) -> str:
     Args:
         record: of a stage or a kept seed; records from before the paths were noted hold a bool.
     """
-    changed = record.get("uncommitted_changes")
+    changed = record.get(CHANGED)
     if not changed:
         return ""
     if changed is True:
@@ -100,7 +101,7 @@ def describe() -> dict[str, Any]:
     """The code and the machine, as far as they are known from inside."""
     return {
         "commit": _git("rev-parse", "HEAD"),
-        "uncommitted_changes": _changed_paths(),
+        CHANGED: _changed_paths(),
         "python": platform.python_version(),
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
         "system": f"{platform.system()} {platform.machine()}",
@@ -130,9 +131,61 @@ def job_digest(job: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(job, sort_keys=True).encode()).hexdigest()
 
 
+class _Runs:
+    """The runs of a training that was stopped and goes on from its checkpoint.
+
+    They stand in ``<scratch>.runs.json`` from the start of each: who is killed writes no record.
+
+    Args:
+        scratch: folder of the checkpoints; None for a stage without.
+        digest: SHA-256 of the job; runs of another one left nothing to go on from.
+
+    Attributes:
+        before: when each earlier run started, and on which code.
+    """
+
+    def __init__(self, scratch: Path | None, digest: str) -> None:
+        self.before: list[dict[str, Any]] = []
+        self._note = scratch and scratch.with_name(f"{scratch.name}.runs.json")
+        self._digest = digest
+        if self._note is not None and self._note.exists() and any(scratch.rglob("*.pt")):
+            noted = json.loads(self._note.read_text())
+            self.before = noted["runs"] if noted["job_sha256"] == digest else []
+
+    def begin(self, started: str) -> None:
+        """Notes that a run has started; the first process of several speaks for all."""
+        if self._note is None or _follows():
+            return
+        code = {key: value for key, value in describe().items() if key in ("commit", CHANGED)}
+        runs = [*self.before, {"started": started, **code}]
+        _replace(self._note, {"job_sha256": self._digest, "runs": runs})
+
+    def end(self) -> None:
+        """Forgets them all: the record has them."""
+        if self._note is not None:
+            self._note.unlink(missing_ok=True)
+
+
+def _follows() -> bool:
+    """Whether this is not the first of the processes that torchrun started."""
+    return int(os.environ.get("RANK", "0")) > 0
+
+
+def _replace(path: Path, content: dict[str, Any]) -> None:
+    """Writes JSON whole or not at all: the report and `keep` read every record that is there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(json.dumps(content, indent=1) + "\n")
+    part.replace(path)
+
+
 @contextmanager
 def recorded(
-    folder: Path, stage: str, job: dict[str, Any], name: str | None = None
+    folder: Path,
+    stage: str,
+    job: dict[str, Any],
+    name: str | None = None,
+    scratch: Path | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Writes ``<folder>/<stage>[-<name>].json`` once the block has ended without an error.
 
@@ -143,24 +196,27 @@ def recorded(
         stage: the command, for example ``"evaluate"``.
         job: its JSON of the plan; its SHA-256 is recorded.
         name: of the variant or data set.
+        scratch: of a training, where its checkpoints lie: a record of one that went on from them
+            names the earlier runs (``went_on_from``), whose code has a part in it. ``seconds`` is
+            of the last run alone.
     """
     started, clock = datetime.now(timezone.utc), time.monotonic()
+    began = started.isoformat(timespec="seconds")
+    runs = _Runs(scratch, job_digest(job))
+    runs.begin(began)
     also: dict[str, Any] = {}
     yield also
-    if int(os.environ.get("RANK", "0")) > 0:  # torchrun: the first process speaks for all
+    if _follows():
         return
     record = {
         "command": f"python -m bench {stage}" + (f" {name}" if name else ""),
         "job_sha256": job_digest(job),
-        "started": started.isoformat(timespec="seconds"),
+        "started": began,
         "seconds": round(time.monotonic() - clock, 1),
         "peak_memory_mb": _peak_megabytes(),
         **describe(),
+        **({"went_on_from": runs.before} if runs.before else {}),
         **also,
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / (f"{stage}-{name}.json" if name else f"{stage}.json")
-    # Whole or not at all: the report and `keep` read every record that is there.
-    part = target.with_name(f"{target.name}.part")
-    part.write_text(json.dumps(record, indent=1) + "\n")
-    part.replace(target)
+    _replace(folder / (f"{stage}-{name}.json" if name else f"{stage}.json"), record)
+    runs.end()

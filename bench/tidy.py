@@ -12,8 +12,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from bench.intervals import median_end
 from bench.ledger import AITI, TIME, half_unit, key_columns
 from bench.status import METRICS, NOT_RUN, Chance, Mean, chance_of, judge, mean_of, trained_alike
 from genhmr.types import UserError
@@ -41,11 +43,14 @@ class Rerun:
     Attributes:
         images: by transformer, columns ``setting, step, role, seed, key, mpjpe, pa_mpjpe, mve``.
         timings: by transformer, AITI in seconds by ``"setting/step"``.
+        rounds: the same of every round that the AITI is the median of; the rounds of a transformer
+            belong together, one by one. Without those that were timed before rounds were kept.
         poses: by tokenizer, columns ``role, key, mpjpe, pa_mpjpe, mve``, ``seed`` of several.
     """
 
     images: dict[str, pd.DataFrame] = field(default_factory=dict)
     timings: dict[str, dict[str, float]] = field(default_factory=dict)
+    rounds: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     poses: dict[str, pd.DataFrame] = field(default_factory=dict)
 
 
@@ -63,10 +68,15 @@ def load_metrics(path: Path) -> pd.DataFrame:
         raise UserError(f"{path} is not a readable parquet file: rerun its stage.") from error
 
 
-def _read_timing(path: Path) -> dict[str, float]:
-    """AITI in seconds by ``"setting/step"``; UserError where the file is missing or damaged."""
+def _read_timing(path: Path) -> tuple[dict[str, float], dict[str, list[float]]]:
+    """AITI in seconds by ``"setting/step"``, and of every round.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
     try:
-        return json.loads(path.read_text())["aiti"]
+        timing = json.loads(path.read_text())
+        return timing["aiti"], timing.get("rounds", {})
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{path} is missing or damaged: run the evaluation stage.") from error
 
@@ -90,7 +100,7 @@ def read_rerun(build: Path, variants: Json, job: Json) -> Rerun:
         rerun.images[name] = load_metrics(folder / "per_image.parquet")
         evaluation = variants["evaluations"][variants["transformers"][name]["evaluation"]]
         if "headline" in evaluation["settings"]:
-            rerun.timings[name] = _read_timing(folder / "timing.json")
+            rerun.timings[name], rerun.rounds[name] = _read_timing(folder / "timing.json")
     for name in variants["tokenizers"]:
         if f"tokenizer/{name}" not in job["skipped"]:
             path = build / "evaluate-tokenizer" / name / "per_pose.parquet"
@@ -213,6 +223,11 @@ def inference_of(row: Json) -> tuple[str, int]:
     return row.get("setting", "default"), row.get("step", 0)
 
 
+def timed_as(row: Json) -> str:
+    """What the AITI of a row of variants.yaml is called in ``timing.json``."""
+    return f"{row['setting']}/{row.get('step', 0)}"
+
+
 def chances_in(rerun: Rerun) -> Callable[[str, Json], dict[tuple[str, str], Chance]]:
     """Looks up what seeds change, by set and metric, for a model and a row; each is found once."""
 
@@ -244,16 +259,20 @@ def samples(row: Json, model: str, role: str, rerun: Rerun) -> pd.DataFrame | No
 
 
 def _timing(row: Json | None, spec: Json, job: Json, rerun: Rerun) -> Json:
-    value = None
+    found = Mean()
     if row is not None:
-        own = rerun.timings.get(model_of(row, spec, job).partition("/")[2], {})
-        value = own.get(f"{row['setting']}/{row.get('step', 0)}")
+        name = model_of(row, spec, job).partition("/")[2]
+        value = rerun.timings.get(name, {}).get(timed_as(row))
+        rounds = np.array(rerun.rounds.get(name, {}).get(timed_as(row), ()))
+        if value is not None:
+            low, high = median_end(rounds, 0.025), median_end(rounds, 0.975)
+            found = Mean(value, low, high, max(1, len(rounds)))
     return {
         "role": "",
         "dataset": "this machine",
         "stands_for": "RTX A5000",
         "metric": TIME,
-        **asdict(Mean(rerun=float("nan") if value is None else value, n=int(value is not None))),
+        **asdict(found),
         "tolerance": float("nan"),
-        "status": NOT_RUN if value is None else "not comparable: other hardware",
+        "status": "not comparable: other hardware" if found.n else NOT_RUN,
     }

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from bench.claims import RANGE, Cell, Comparison, Ledger
-from bench.intervals import bootstrap_means
+from bench.intervals import bootstrap_means, median_end
 from bench.status import CONTRADICTED, NOT_RUN, SUPPORTED, UNDECIDED, Chance
 from genhmr.types import UserError
 
@@ -70,13 +70,15 @@ class Samples:
     """What a rerun measured for one cell.
 
     Attributes:
-        values: a line an image or pose, its name as the index, and a column a training.
+        values: a line an image or pose, its name as the index, and a column a training; of a time
+            a line a round.
         sequences: the sequence of each, with the same index.
         training: how the model was trained, in a few words; only equals are compared.
         model: whose numbers they are.
         what: was measured, and on which set: the column of the paper names another where the open
             world stands in for it.
         chance: what another seed changes; None where it was not measured.
+        timed: the values are times, milliseconds.
     """
 
     values: pd.DataFrame
@@ -85,6 +87,7 @@ class Samples:
     model: str = ""
     what: str = ""
     chance: Chance | None = None
+    timed: bool = False
 
 
 # The samples of a cell; or why there are none.
@@ -138,25 +141,21 @@ def judge_rerun(
     if not apart and not total.any():
         told = f"{asked}: both sides are the same numbers of one model"
         return Answer(NOT_RUN, told, sized)
-    sequences = first.sequences.to_numpy()
-    draws = bootstrap_means(total, sequences, seed, _DRAWS)
+    if first.timed:
+        return _judge_times(asked, total.ravel(), parts, sized)
+    draws = bootstrap_means(total, first.sequences.to_numpy(), seed, _DRAWS)
     mean, low, high = draws.mean, draws.end(0.025), draws.end(0.975)
     if np.isnan([mean, low, high]).any():
         why = "an image diverged" if np.isnan(mean) else "one image has no interval"
         return Answer(UNDECIDED, f"{asked}: {why}", sized)
-    shown = (
-        f"{asked}: {mean:+.2f} [{low:+.2f}, {high:+.2f}] over {draws.unit}, n = {len(total)}"
-    )
+    shown = f"{asked}: {mean:+.2f} [{low:+.2f}, {high:+.2f}] over {draws.unit}, n = {len(total)}"
     if not apart:
         count = len(draws.trainings)
         shown += ", one training" if count == 1 else f", {count} trainings"
     if sized and comparison.percent:
         shown += f", {-100 * mean / first.values.to_numpy().mean():.2f} % less"
     if not apart:
-        if high < 0:
-            return Answer(SUPPORTED, shown, sized)
-        surely = draws.end(0.025 / parts) > 0
-        return Answer(CONTRADICTED if surely else UNDECIDED, shown, sized)
+        return Answer(_sign(high, draws.end(0.025 / parts)), shown, sized)
     if first.chance is None:
         told = f"{shown}; one training each, and no spread over seeds"
         return Answer(UNDECIDED, told, sized)
@@ -175,6 +174,30 @@ def judge_rerun(
             told += f" in one of {parts} parts"
         return Answer(UNDECIDED, f"{shown}; {told}", sized)
     return Answer(SUPPORTED if mean < 0 else CONTRADICTED, shown, sized)
+
+
+def _sign(high: float, low: float) -> str:
+    """What an interval says of a sum that is claimed to be below zero, by its two ends."""
+    if high < 0:
+        return SUPPORTED
+    return CONTRADICTED if low > 0 else UNDECIDED
+
+
+def _judge_times(asked: str, differences: np.ndarray, parts: int, sized: bool) -> Answer:
+    """Of times the median of the rounds counts, as it is printed, with the sign test's interval.
+
+    Args:
+        asked: what is compared, in words.
+        differences: (rounds,) of two settings that were timed in turn, milliseconds.
+        parts: of the claim, see :func:`judge_rerun`.
+        sized: a size is claimed, of which the direction is judged.
+    """
+    low, high = median_end(differences, 0.025), median_end(differences, 0.975)
+    told = f"{len(differences)} rounds"
+    if np.isnan(low):
+        return Answer(UNDECIDED, f"{asked}: {told} are too few for an interval", sized)
+    shown = f"{asked}: {np.median(differences):+.2f} [{low:+.2f}, {high:+.2f}] over {told}"
+    return Answer(_sign(high, median_end(differences, 0.025 / parts)), shown, sized)
 
 
 def combine(answers: list[Answer]) -> Answer:

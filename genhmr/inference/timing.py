@@ -108,11 +108,13 @@ class StageTimes:
         iterations: the T (or P) that were timed.
         seconds: median seconds per image of each.
         line: ``a + b T`` through all single timings.
+        rounds: (len(iterations), repeats) the single timings, seconds; a column was timed in turn.
     """
 
     iterations: tuple[int, ...]
     seconds: tuple[float, ...]
     line: LineFit
+    rounds: np.ndarray
 
 
 def time_stage(
@@ -135,10 +137,10 @@ def time_stage(
     """
     functions = {str(n): (lambda n=n: run(n)) for n in iterations}
     times = time_interleaved(functions, repeats, warmup, device, after_round)
-    medians = tuple(float(np.median(times[str(n)])) for n in iterations)
+    rounds = np.stack([times[str(n)] for n in iterations])
+    medians = tuple(np.median(rounds, axis=1).tolist())
     x = np.repeat(np.asarray(iterations, float), repeats)
-    y = np.concatenate([times[str(n)] for n in iterations])
-    return StageTimes(tuple(iterations), medians, fit_line(x, y))
+    return StageTimes(tuple(iterations), medians, fit_line(x, rounds.ravel()), rounds)
 
 
 def measure_aiti(
@@ -151,7 +153,7 @@ def measure_aiti(
     warmup: int = 3,
     device: torch.device | str = "cpu",
     after_round: Callable[[], object] = lambda: None,
-) -> tuple[float, StageTimes, StageTimes]:
+) -> tuple[np.ndarray, StageTimes, StageTimes]:
     """AITI of the three stages of inference on one image.
 
     Args:
@@ -167,9 +169,9 @@ def measure_aiti(
             is timed.
 
     Returns:
-        median seconds of ``encode``; times of sampling; times of refinement.
+        (repeats,) seconds of ``encode``; times of sampling; times of refinement.
     """
     encoded = time_interleaved({"encode": encode}, repeats, warmup, device, after_round)["encode"]
     sampling = time_stage(sample, sampling_iterations, repeats, warmup, device, after_round)
     refinement = time_stage(refine, refinement_steps, repeats, warmup, device, after_round)
-    return float(np.median(encoded)), sampling, refinement
+    return encoded, sampling, refinement

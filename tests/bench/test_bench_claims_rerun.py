@@ -217,7 +217,7 @@ def test_cells_of_the_paper_find_their_images(rerun):
     own = measured(Cell("06", (("tokens", 48),), "amass_mve"))
     assert own.values["mve"].tolist() == [12.0] * 6 and set(own.sequences) == {"set/clip"}
     for cell, reason in (
-        (Cell("02", (("ugs_iterations", 20),), "aiti_s"), "times are one number"),
+        (Cell("02", (("ugs_iterations", 20),), "aiti_s"), "without keeping the rounds"),
         (Cell("06", (("tokens", 192),), "amass_mve"), "tokenizer/t192 was trained too briefly"),
         (Cell("07", (("method", "HMR2.0"),), "3dpw_mpjpe"), "table 7 has no rerun of method"),
         (Cell("16", (("deformable_layers", 2),), "3dpw_mve"), "layers-2 was trained too briefly"),

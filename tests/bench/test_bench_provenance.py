@@ -2,11 +2,14 @@
 
 import hashlib
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from bench import provenance
+from bench.explain_chain import took
 from bench.provenance import describe, edits, recorded
 
 
@@ -86,3 +89,57 @@ def test_a_write_that_is_cut_short_leaves_the_former_record(tmp_path, monkeypatc
         pass
     assert (tmp_path / "tables.json").read_text() == before
     assert [path.name for path in tmp_path.glob("*.json")] == ["tables.json"]
+
+
+class Killed(BaseException):
+    """What is killed writes no record and tidies nothing."""
+
+
+def _train(folder, job, stopped=False, checkpoint=True, scratch="base"):
+    """A training whose run ends, or is killed after it left a checkpoint; its record."""
+    scratch = folder / "scratch" / scratch
+    try:
+        with recorded(folder / "records", "train-transformer", job, "base", scratch):
+            if checkpoint:
+                (scratch / "digest").mkdir(parents=True, exist_ok=True)
+                (scratch / "digest" / "last.pt").write_text("state")
+            if stopped:
+                raise Killed
+            shutil.rmtree(scratch, ignore_errors=True)
+    except Killed:
+        return None
+    return json.loads((folder / "records" / "train-transformer-base.json").read_text())
+
+
+def test_a_training_that_went_on_names_the_runs_it_went_on_from(tmp_path, monkeypatch):
+    commits = iter(["a" * 40, "a" * 40, "b" * 40])
+    monkeypatch.setattr(
+        provenance, "describe",
+        lambda: {"commit": next(commits), "uncommitted_changes": ["params.yaml"], "gpu": None},
+    )  # fmt: skip
+    _train(tmp_path, {"steps": 9}, stopped=True)
+    _train(tmp_path, {"steps": 9}, stopped=True)
+    monkeypatch.setattr(provenance, "describe", lambda: {"commit": "b" * 40})
+    record = _train(tmp_path, {"steps": 9})
+    assert record["commit"] == "b" * 40
+    runs = record["went_on_from"]
+    assert [set(run) for run in runs] == [{"started", "commit", "uncommitted_changes"}] * 2
+    assert [run["commit"] for run in runs] == ["a" * 40] * 2
+    told = f"; went on from {runs[0]['started'][:10]}, commit aaaaaaaaaa with uncommitted params"
+    assert took(record).count(told) == 1, "once, however often it was stopped on that day"
+    again = _train(tmp_path, {"steps": 9})
+    assert "went_on_from" not in again and took(again) == "", "a new training starts afresh"
+    assert not list((tmp_path / "scratch").rglob("*.json"))
+
+
+@pytest.mark.parametrize("other", [{"checkpoint": False}, {"job": {"steps": 8}}])
+def test_what_left_nothing_to_go_on_from_is_not_named(tmp_path, other):
+    """Killed before its first checkpoint; or a training with other settings."""
+    _train(tmp_path, **{"job": {"steps": 9}, "stopped": True} | other)
+    assert "went_on_from" not in _train(tmp_path, {"steps": 9}, checkpoint=False)
+
+
+def test_the_other_processes_note_no_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    _train(tmp_path, {}, stopped=True)
+    assert not list((tmp_path / "scratch").rglob("*.json"))

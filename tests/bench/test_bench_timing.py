@@ -1,6 +1,7 @@
 """The timing of one image: it shows how far it is, and what it writes."""
 
 import json
+import statistics
 
 import pytest
 import torch
@@ -52,6 +53,10 @@ def test_a_bar_counts_the_rounds_in_the_style_of_the_house(job, monkeypatch, tmp
     assert model.encoded == 1 + 3 + job["timing"]  # once to sample from, three to warm up
     timing = json.loads((tmp_path / "timing.json").read_text())
     assert {"cosine-20/0", "refinement/10"} <= set(timing["aiti"])
+    assert timing["aiti"].keys() - timing["rounds"].keys() == {"refinement/0"}
+    for place, seconds in timing["rounds"].items():
+        assert len(seconds) == job["timing"]
+        assert statistics.median(seconds) == pytest.approx(timing["aiti"][place], abs=2e-9)
 
 
 def test_a_short_timing_shows_nothing(job, tmp_path, capsys):

@@ -74,7 +74,8 @@ def test_aiti_reports_all_three_stages(spend):
         repeats=2,
         warmup=1,
     )
-    assert encoded == pytest.approx(0.5)
+    assert encoded == pytest.approx([0.5, 0.5])
+    assert sampling.rounds == pytest.approx(np.array([[0.3, 0.3], [0.4, 0.4], [0.6, 0.6]]))
     assert sampling.seconds == pytest.approx((0.3, 0.4, 0.6))
     assert sampling.line.intercept == pytest.approx(0.2)
     assert refinement.seconds == pytest.approx((0.3, 0.9))
