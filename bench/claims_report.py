@@ -200,8 +200,9 @@ def latex(verdicts: pd.DataFrame, source: str) -> str:
         f"\\begin{{longtable}}{{rp{{{'8.6' if len(sides) > 2 else '10'}cm}}{'l' * len(sides)}}}\n"
         f"\\toprule\n{head} \\\\\n\\midrule\\endhead\n{rows}\n\\bottomrule\n\\end{{longtable}}\n"
         "\\noindent Own numbers: what the paper's table says of its text. Rerun: 95\\,\\% paired "
-        f"bootstrap over sequences, of times the sign test over rounds; {_escape(source)}.{beside} Between rows of one model a verdict "
-        "is of the trainings that ran, often one: another seed may tell otherwise. "
+        f"bootstrap over sequences, of times the sign test over rounds; {_escape(source)}."
+        f"{beside} Between rows of one model a verdict is of the trainings that ran, "
+        "often one: another seed may tell otherwise. "
         "$^{d}$ The sign of a stated size, which alone a rerun can confirm. "
         "$^{o}$ Our own reading or check, not counted as the paper's claim.\n\\end{document}\n"
     )
