@@ -6,14 +6,14 @@ interval. No model is loaded here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from bench.claims import RANGE, Cell, Comparison, Ledger
-from bench.intervals import bootstrap_means, median_end
+from bench.intervals import Draws, bootstrap_means, median_end
 from bench.status import CONTRADICTED, NOT_RUN, SUPPORTED, UNDECIDED, Chance
 from genhmr.types import UserError
 
@@ -132,8 +132,7 @@ def judge_rerun(
                 "images: rerun the evaluation stages."
             )
     asked = f"{first.what}: {comparison.label}"
-    models = {found.model: found.values.shape[1] for _, found in cells}
-    apart = len(models) > 1
+    apart = len({found.model for _, found in cells}) > 1
     total = sum(
         weight * (found.values.mean(axis=1, skipna=False) if apart else found.values).to_numpy()
         for weight, found in cells
@@ -156,24 +155,35 @@ def judge_rerun(
         shown += f", {-100 * mean / first.values.to_numpy().mean():.2f} % less"
     if not apart:
         return Answer(_sign(high, draws.end(0.025 / parts)), shown, sized)
-    if first.chance is None:
-        told = f"{shown}; one training each, and no spread over seeds"
-        return Answer(UNDECIDED, told, sized)
-    shares = dict.fromkeys(models, 0.0)  # within one model its seed cancels
+    answer = _judge_apart(cells, draws, parts)
+    return Answer(answer.verdict, f"{shown}{answer.detail}", sized)
+
+
+def _judge_apart(cells: Sequence[tuple[float, Samples]], draws: Draws, parts: int) -> Answer:
+    """Of models that were trained apart: against what their seeds and the images change together.
+
+    Args:
+        cells: weights of the sum, and what was measured.
+        draws: of the sum over the images.
+        parts: of the claim, see :func:`judge_rerun`.
+    """
+    chance, mean = cells[0][1].chance, draws.mean
+    if chance is None:
+        return Answer(UNDECIDED, "; one training each, and no spread over seeds")
+    shares: dict[str, float] = {}  # within one model its seed cancels
+    counts = {found.model: found.values.shape[1] for _, found in cells}
     for weight, found in cells:
-        shares[found.model] += weight
-    variance = sum(share**2 / models[name] for name, share in shares.items())
+        shares[found.model] = shares.get(found.model, 0.0) + weight
+    variance = sum(share**2 / counts[name] for name, share in shares.items())
     level = 0.05 / parts if mean > 0 else 0.05
-    seeds = first.chance.width(variance, level)
+    seeds = chance.width(variance, level)
     images = draws.end(1 - level / 2) - mean if mean < 0 else mean - draws.end(level / 2)
     both = float(np.hypot(seeds, images))
-    if abs(mean) <= both:
-        alone = abs(mean) <= seeds
-        told = f"seeds alone change {seeds:.2f}" if alone else f"seeds and images change {both:.2f}"
-        if level < 0.05:
-            told += f" in one of {parts} parts"
-        return Answer(UNDECIDED, f"{shown}; {told}", sized)
-    return Answer(SUPPORTED if mean < 0 else CONTRADICTED, shown, sized)
+    if abs(mean) > both:
+        return Answer(SUPPORTED if mean < 0 else CONTRADICTED, "")
+    alone = abs(mean) <= seeds
+    told = f"seeds alone change {seeds:.2f}" if alone else f"seeds and images change {both:.2f}"
+    return Answer(UNDECIDED, f"; {told}" + f" in one of {parts} parts" * (level < 0.05))
 
 
 def _sign(high: float, low: float) -> str:
