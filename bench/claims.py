@@ -30,6 +30,8 @@ KINDS = {
 }
 COMMON = {"id", "table", "statement", "where", "kind"}
 OPTIONAL = {"quote", "among", "unit", "origin"}
+# "per" a count that rows differ in; "benefit" that diminishes, where nothing is said without one.
+OF_SLOWER = {"per", "benefit"}
 SECOND_BEST = "second_best"
 RANGE = " to "
 
@@ -58,12 +60,15 @@ class Comparison:
         size: as the paper prints it, for example "11.04" or "20 to 30"; None where a direction is
             claimed.
         percent: ``size`` is a share of the first cell.
+        premise: what must hold for the question to have a meaning: that there is a gain, where it
+            is claimed to diminish.
     """
 
     terms: tuple[tuple[float, Cell], ...]
     label: str
     size: str | None = None
     percent: bool = False
+    premise: Comparison | None = None
 
     @property
     def column(self) -> str:
@@ -91,7 +96,7 @@ def read_claims(path: Path) -> list[dict[str, Any]]:
                 f"{', '.join(KINDS)}."
             )
         wanted = COMMON | KINDS[claim["kind"]]
-        known = wanted | OPTIONAL | ({"per"} if claim["kind"] == "slower" else set())
+        known = wanted | OPTIONAL | (OF_SLOWER if claim["kind"] == "slower" else set())
         missing, extra = wanted - set(claim), set(claim) - known
         if missing or extra:
             raise UserError(
@@ -261,7 +266,10 @@ def _slower(claim: Mapping[str, Any], ledger: Ledger) -> Iterator[Comparison]:
         label = f"gain {small[0]} to {small[1]} below gain {large[0]} to {large[1]}"
         if per is not None:
             label += f", by one of {per}"
-        yield Comparison(terms, label)
+        premise = None
+        if claim.get("benefit"):
+            premise = _below(claim, claim["large"][1], claim["large"][0], column)
+        yield Comparison(terms, label, premise=premise)
 
 
 _KIND_RULES: dict[str, Callable[[Mapping[str, Any], Ledger], Iterator[Comparison]]] = {

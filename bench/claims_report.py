@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 import pandas as pd
 from scipy.stats import kendalltau
 
 from bench.claims import Cell, Ledger, comparisons, read_claims
+from bench.intervals import median_end
 from bench.kept import attach_order, attach_verdicts, read_kept_claims
 from bench.keys import clip_of, sequence_of
 from bench.ledger import AITI
@@ -85,12 +87,19 @@ def rerun_samples(variants: Json, job: Json, rerun: Rerun) -> Measured:
 
 
 def _rounds(row: Json, model: str, rerun: Rerun) -> Samples | str:
-    """The rounds that an AITI is the median of, in milliseconds; words where none were kept."""
-    kept = rerun.rounds.get(model.partition("/")[2], {}).get(timed_as(row))
+    """The rounds that an AITI is the median of, in milliseconds; words where they tell nothing."""
+    name = model.partition("/")[2]
+    if timed_as(row) not in rerun.timings.get(name, {}):
+        return f"{model} was not timed"
+    kept = rerun.rounds.get(name, {}).get(timed_as(row))
     if kept is None:
         return f"{model} was timed without keeping the rounds"
+    if np.isnan(median_end(np.array(kept), 0.025)):
+        return f"{model} was timed too few times for an interval, {len(kept)}"
     values = pd.DataFrame({"seconds": kept}) * 1000
-    return Samples(values, pd.Series(values.index), "", model, "AITI in ms", timed=True)
+    # Only what took turns is compared: the times of one model.
+    alike = f"times of {model}"
+    return Samples(values, pd.Series(values.index), alike, model, "AITI in ms", timed=True)
 
 
 def judge(claims: list[Json], ledger: Ledger, measured: Measured, seed: int = 0) -> pd.DataFrame:

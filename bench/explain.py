@@ -22,7 +22,7 @@ from bench.explain_chain import (
     short_sha256,
     stages_behind,
 )
-from bench.explain_open import open_run
+from bench.explain_open import between_rounds, open_run
 from bench.inputs import read_jobs
 from bench.intervals import median_end
 from bench.jobs import SKIPPED
@@ -166,8 +166,7 @@ def _timed(path: Path, row: Json, repeats: int, tested: str) -> str:
         return f"  rerun     none: {place} is not among the times of {path}"
     device = timing.get("device", "device")
     rounds = timing.get("rounds", {}).get(place, ())
-    low, high = (median_end(rounds, share) for share in (0.025, 0.975))
-    interval = "" if np.isnan(low) else f" (95 %: {low:.4f} to {high:.4f} s)"
+    interval = between_rounds(*(median_end(rounds, share) for share in (0.025, 0.975)))
     return (
         f"  rerun     {value:.4f} s{interval} on this machine's {device}: the first image of "
         f"{tested}, median of {repeats}, with all that comes before ({path}, {place})"

@@ -74,8 +74,7 @@ def _number(
         path = kept / "measured" / "evaluate" / name / "timing.json"
         place = timed_as(row)
         stored = json.loads(path.read_text())["aiti"].get(place) if path.exists() else None
-        ends = (entry["low"], entry["high"])
-        interval = "" if np.isnan(ends).any() else f" (95 %: {ends[0]:.4f} to {ends[1]:.4f} s)"
+        interval = between_rounds(entry["low"], entry["high"])
         lines = [f"  number    {entry['rerun']:.4f} s{interval}; {entry['status']}"]
         return [*lines, _stored(path, f"in which {place}", stored, entry["rerun"], 4, "s")]
     scored = "evaluate-tokenizer" if kind == "tokenizer" else "evaluate"
@@ -92,6 +91,13 @@ def _number(
         f"{entry['dataset']}, n = {entry['n']:.0f}{seeds}; {entry['status']}",
         _stored(path, "whose mean", stored, entry["rerun"], 2, "mm"),
     ]
+
+
+def between_rounds(low: float, high: float) -> str:
+    """The interval of a time, in seconds, as the end of a phrase; "" for NaN."""
+    if np.isnan([low, high]).any():
+        return ""
+    return f" (95 %: {low:.4f} to {high:.4f} s between rounds)"
 
 
 def _stored(

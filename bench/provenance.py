@@ -21,6 +21,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from bench.runs import begin_run, end_runs, noted_runs, write_whole
+
 # What decides a number, from the root of the repository.
 COMPUTES = ("genhmr", "bench", "datasets/open", "dvc.yaml", "variants.yaml", "params.yaml")
 CHANGED = "uncommitted_changes"
@@ -99,9 +101,15 @@ def _peak_megabytes() -> int:
 
 def describe() -> dict[str, Any]:
     """The code and the machine, as far as they are known from inside."""
+    return _code() | _machine()
+
+
+def _code() -> dict[str, Any]:
+    return {"commit": _git("rev-parse", "HEAD"), CHANGED: _changed_paths()}
+
+
+def _machine() -> dict[str, Any]:
     return {
-        "commit": _git("rev-parse", "HEAD"),
-        CHANGED: _changed_paths(),
         "python": platform.python_version(),
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
         "system": f"{platform.system()} {platform.machine()}",
@@ -131,52 +139,9 @@ def job_digest(job: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(job, sort_keys=True).encode()).hexdigest()
 
 
-class _Runs:
-    """The runs of a training that was stopped and goes on from its checkpoint.
-
-    They stand in ``<scratch>.runs.json`` from the start of each: who is killed writes no record.
-
-    Args:
-        scratch: folder of the checkpoints; None for a stage without.
-        digest: SHA-256 of the job; runs of another one left nothing to go on from.
-
-    Attributes:
-        before: when each earlier run started, and on which code.
-    """
-
-    def __init__(self, scratch: Path | None, digest: str) -> None:
-        self.before: list[dict[str, Any]] = []
-        self._note = scratch and scratch.with_name(f"{scratch.name}.runs.json")
-        self._digest = digest
-        if self._note is not None and self._note.exists() and any(scratch.rglob("*.pt")):
-            noted = json.loads(self._note.read_text())
-            self.before = noted["runs"] if noted["job_sha256"] == digest else []
-
-    def begin(self, started: str) -> None:
-        """Notes that a run has started; the first process of several speaks for all."""
-        if self._note is None or _follows():
-            return
-        code = {key: value for key, value in describe().items() if key in ("commit", CHANGED)}
-        runs = [*self.before, {"started": started, **code}]
-        _replace(self._note, {"job_sha256": self._digest, "runs": runs})
-
-    def end(self) -> None:
-        """Forgets them all: the record has them."""
-        if self._note is not None:
-            self._note.unlink(missing_ok=True)
-
-
 def _follows() -> bool:
     """Whether this is not the first of the processes that torchrun started."""
     return int(os.environ.get("RANK", "0")) > 0
-
-
-def _replace(path: Path, content: dict[str, Any]) -> None:
-    """Writes JSON whole or not at all: the report and `keep` read every record that is there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(json.dumps(content, indent=1) + "\n")
-    part.replace(path)
 
 
 @contextmanager
@@ -196,27 +161,34 @@ def recorded(
         stage: the command, for example ``"evaluate"``.
         job: its JSON of the plan; its SHA-256 is recorded.
         name: of the variant or data set.
-        scratch: of a training, where its checkpoints lie: a record of one that went on from them
-            names the earlier runs (``went_on_from``), whose code has a part in it. ``seconds`` is
-            of the last run alone.
+        scratch: of a training, where its checkpoints lie: the record of one that went on from them
+            names the earlier runs (``went_on_from``), whose code may have a part in it; ``seconds``
+            are those of the last.
     """
     started, clock = datetime.now(timezone.utc), time.monotonic()
-    began = started.isoformat(timespec="seconds")
-    runs = _Runs(scratch, job_digest(job))
-    runs.begin(began)
+    # Of the code that was loaded, and not of what is committed while it runs.
+    run = {"started": started.isoformat(timespec="seconds"), **_code()}
+    own = {"job_sha256": job_digest(job)}
+    if scratch is not None and not _follows():
+        begin_run(scratch, run | own)
     also: dict[str, Any] = {}
     yield also
     if _follows():
         return
+    before = noted_runs(scratch)[:-1] if scratch is not None else []
+    before = [{key: earlier.get(key) for key in run}
+              for earlier in before if earlier.get("job_sha256") == own["job_sha256"]]  # fmt: skip
     record = {
         "command": f"python -m bench {stage}" + (f" {name}" if name else ""),
-        "job_sha256": job_digest(job),
-        "started": began,
+        **own,
+        **run,
         "seconds": round(time.monotonic() - clock, 1),
         "peak_memory_mb": _peak_megabytes(),
-        **describe(),
-        **({"went_on_from": runs.before} if runs.before else {}),
+        **_machine(),
+        **({"went_on_from": before} if before else {}),
         **also,
     }
-    _replace(folder / (f"{stage}-{name}.json" if name else f"{stage}.json"), record)
-    runs.end()
+    # Whole or not at all: the report and `keep` read every record that is there.
+    write_whole(folder / (f"{stage}-{name}.json" if name else f"{stage}.json"), record)
+    if scratch is not None:
+        end_runs(scratch)

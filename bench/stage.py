@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 import click
 import torch
 
+from bench.runs import forget_earlier_runs
 from genhmr.data.digest import sha256_of
 from genhmr.train import parallel
 from genhmr.train.checkpoint import load_weights
@@ -166,6 +167,8 @@ def scratch_folder(folder: Path, job: Json, inputs: list[Path]) -> Iterator[Path
             if other != own:
                 shutil.rmtree(other)
         own.mkdir(parents=True, exist_ok=True)
+        if parallel.rank() == 0 and not any(own.rglob("*.pt")):
+            forget_earlier_runs(folder)
     yield own
     parallel.wait()
     if parallel.rank() == 0:

@@ -41,6 +41,9 @@ def judge_reported(comparison: Comparison, ledger: Ledger) -> Answer:
     A direction is undecided where numbers that round to the printed ones could also have the other;
     a size must be possible for such numbers.
     """
+    if comparison.premise is not None:
+        if answer := _without_premise(judge_reported(comparison.premise, ledger)):
+            return answer
     asked = f"{comparison.column}: {comparison.label}"
     values = [ledger.value(cell) for _, cell in comparison.terms]
     total = sum(weight * value for (weight, _), value in zip(comparison.terms, values))
@@ -63,6 +66,13 @@ def judge_reported(comparison: Comparison, ledger: Ledger) -> Answer:
     agrees = low <= float(ends[-1]) + half + 1e-9 and high >= float(ends[0]) - half - 1e-9
     shown = f"{asked}, recomputed {-total:.{max(decimals, 1)}f}"
     return Answer(SUPPORTED if agrees else CONTRADICTED, shown)
+
+
+def _without_premise(held: Answer) -> Answer | None:
+    """The answer where a premise is not known to hold, None where it does."""
+    if held.verdict in (SUPPORTED, NOT_RUN):
+        return held if held.verdict == NOT_RUN else None
+    return Answer(UNDECIDED, f"no benefit was shown that could diminish: {held.detail}")
 
 
 @dataclass(frozen=True)
@@ -115,6 +125,9 @@ def judge_rerun(
     Raises:
         UserError: the cells were measured on different images.
     """
+    if comparison.premise is not None:
+        if answer := _without_premise(judge_rerun(comparison.premise, measured, 1, seed)):
+            return answer
     sized = comparison.size is not None
     cells: list[tuple[float, Samples]] = []
     for weight, cell in comparison.terms:
@@ -203,10 +216,8 @@ def _judge_times(asked: str, differences: np.ndarray, parts: int, sized: bool) -
         sized: a size is claimed, of which the direction is judged.
     """
     low, high = median_end(differences, 0.025), median_end(differences, 0.975)
-    told = f"{len(differences)} rounds"
-    if np.isnan(low):
-        return Answer(UNDECIDED, f"{asked}: {told} are too few for an interval", sized)
-    shown = f"{asked}: {np.median(differences):+.2f} [{low:+.2f}, {high:+.2f}] over {told}"
+    shown = f"{asked}: {np.median(differences):+.2f} [{low:+.2f}, {high:+.2f}]"
+    shown += f" over {len(differences)} rounds"
     return Answer(_sign(high, median_end(differences, 0.025 / parts)), shown, sized)
 
 

@@ -15,13 +15,13 @@ _LOOK = {"supported": ("good", "s"), "contradicted": ("bad", "X"), "undecided": 
 
 BASIS = (
     "<p>By the paper: whether its own tables, as printed, agree with its text. By a run: at 95 %, "
-    "paired over the same images, whole sequences drawn anew; a difference between two trainings "
-    "counts only beyond what seeds and images together change (Student's t over the trainings of "
-    "one configuration); between settings of one model the verdict is of the trainings that ran, "
-    "and says how many. One part that fails contradicts a claim, at a level divided by the number "
-    "of its parts; all must hold to support it. Where the paper states a size, a run is asked for "
-    "its direction alone, because millimetres do not carry over between worlds; what it measured "
-    "stands beside.</p>\n"
+    "paired over the same images, whole sequences drawn anew (times: the median of paired rounds, "
+    "sign test); a difference between two trainings counts only beyond what seeds and images "
+    "together change (Student's t over the trainings of one configuration); between settings of "
+    "one model the verdict is of the trainings that ran, and says how many. One part that fails "
+    "contradicts a claim, at a level divided by the number of its parts; all must hold to support "
+    "it. Where the paper states a size, a run is asked for its direction alone, because "
+    "millimetres and seconds do not carry over; what it measured stands beside.</p>\n"
 )
 
 

@@ -116,6 +116,9 @@ def records(run: Run) -> str:
         command = f"<code>{text(record['command'])}</code>"
         if "taken" in record:
             command += f", seeds {text(', '.join(record['taken']))} taken from earlier runs"
+        if runs := record.get("went_on_from"):
+            earlier = "an earlier run" if len(runs) == 1 else f"{len(runs)} earlier runs"
+            command += f", went on from {earlier} (the time is of the last)"
         rows.append(
             row(
                 th(command, "row"),

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 from bench import provenance
 from bench.explain_chain import took
 from bench.provenance import describe, edits, recorded
+from bench.stage import scratch_folder
 
 
 def test_a_stage_that_ends_well_leaves_its_record(tmp_path):
@@ -95,51 +95,96 @@ class Killed(BaseException):
     """What is killed writes no record and tidies nothing."""
 
 
-def _train(folder, job, stopped=False, checkpoint=True, scratch="base"):
-    """A training whose run ends, or is killed after it left a checkpoint; its record."""
-    scratch = folder / "scratch" / scratch
-    try:
-        with recorded(folder / "records", "train-transformer", job, "base", scratch):
-            if checkpoint:
-                (scratch / "digest").mkdir(parents=True, exist_ok=True)
-                (scratch / "digest" / "last.pt").write_text("state")
-            if stopped:
-                raise Killed
-            shutil.rmtree(scratch, ignore_errors=True)
-    except Killed:
-        return None
-    return json.loads((folder / "records" / "train-transformer-base.json").read_text())
+@pytest.fixture
+def train(tmp_path, monkeypatch):
+    """Runs a training as a stage does, as far as the scratch folder; its record, None if killed.
+
+    ``until`` says when it is killed: "begun", "scratch" or "checkpoint"; ``data`` is an input.
+    """
+    commits = iter("abcdefgh")
+    monkeypatch.setattr(provenance, "_changed_paths", lambda: [])
+    monkeypatch.setattr(provenance, "_git", lambda *_: next(commits) * 40)
+    scratch, shard = tmp_path / "scratch" / "base", tmp_path / "manifest.json"
+
+    def run(until="", job=None, data="1"):
+        job = job or {"steps": 9}
+        shard.write_text(data)
+        try:
+            with recorded(tmp_path / "records", "train-transformer", job, "base", scratch):
+                if until == "begun":
+                    raise Killed
+                with scratch_folder(scratch, job, [shard]) as own:
+                    if until == "scratch":
+                        raise Killed
+                    (own / "last.pt").write_text("state")
+                    if until:
+                        raise Killed
+        except Killed:
+            return None
+        assert not list((tmp_path / "scratch").rglob("*")), "nothing is left of a finished training"
+        return json.loads((tmp_path / "records" / "train-transformer-base.json").read_text())
+
+    return run
 
 
-def test_a_training_that_went_on_names_the_runs_it_went_on_from(tmp_path, monkeypatch):
-    commits = iter(["a" * 40, "a" * 40, "b" * 40])
-    monkeypatch.setattr(
-        provenance, "describe",
-        lambda: {"commit": next(commits), "uncommitted_changes": ["params.yaml"], "gpu": None},
-    )  # fmt: skip
-    _train(tmp_path, {"steps": 9}, stopped=True)
-    _train(tmp_path, {"steps": 9}, stopped=True)
-    monkeypatch.setattr(provenance, "describe", lambda: {"commit": "b" * 40})
-    record = _train(tmp_path, {"steps": 9})
-    assert record["commit"] == "b" * 40
+def _commits(record):
+    return [run["commit"][0] for run in record.get("went_on_from", ())] + [record["commit"][0]]
+
+
+def test_a_training_that_went_on_names_the_runs_it_went_on_from(train):
+    train("checkpoint")
+    train("checkpoint")
+    record = train()
+    assert _commits(record) == ["a", "b", "c"]
     runs = record["went_on_from"]
     assert [set(run) for run in runs] == [{"started", "commit", "uncommitted_changes"}] * 2
-    assert [run["commit"] for run in runs] == ["a" * 40] * 2
-    told = f"; went on from {runs[0]['started'][:10]}, commit aaaaaaaaaa with uncommitted params"
-    assert took(record).count(told) == 1, "once, however often it was stopped on that day"
-    again = _train(tmp_path, {"steps": 9})
-    assert "went_on_from" not in again and took(again) == "", "a new training starts afresh"
-    assert not list((tmp_path / "scratch").rglob("*.json"))
+    assert f"; went on from {runs[0]['started'][:10]}, commit aaaaaaaaaa; went on" in took(record)
+    assert _commits(train()) == ["d"], "a new training starts afresh"
 
 
-@pytest.mark.parametrize("other", [{"checkpoint": False}, {"job": {"steps": 8}}])
-def test_what_left_nothing_to_go_on_from_is_not_named(tmp_path, other):
-    """Killed before its first checkpoint; or a training with other settings."""
-    _train(tmp_path, **{"job": {"steps": 9}, "stopped": True} | other)
-    assert "went_on_from" not in _train(tmp_path, {"steps": 9}, checkpoint=False)
+def test_runs_of_one_day_and_commit_are_told_once(train):
+    train("checkpoint")
+    record = train()
+    record["went_on_from"] *= 3
+    assert took(record).count("went on from") == 1
 
 
-def test_the_other_processes_note_no_run(tmp_path, monkeypatch):
+def test_what_left_no_checkpoint_is_not_named(train):
+    train("begun")
+    train("scratch")
+    assert _commits(train()) == ["c"]
+
+
+def test_a_checkpoint_on_other_data_is_not_named(train):
+    """The job is the same, the scratch folder is not: the training starts from the beginning."""
+    train("checkpoint", data="1")
+    train("checkpoint", data="2")
+    assert _commits(train(data="2")) == ["b", "c"]
+
+
+def test_a_run_of_other_settings_between_is_left_out(train):
+    """It failed before it came to the checkpoints of the first, which the third goes on from."""
+    train("checkpoint")
+    train("begun", job={"steps": 8})
+    assert _commits(train()) == ["a", "c"]
+
+
+def test_a_damaged_note_stops_no_training(train, tmp_path):
+    train("checkpoint")
+    (tmp_path / "scratch" / "base.runs.json").write_text("")
+    assert _commits(train()) == ["b"]
+
+
+def test_the_other_processes_note_no_run(train, tmp_path, monkeypatch):
     monkeypatch.setenv("RANK", "1")
-    _train(tmp_path, {}, stopped=True)
-    assert not list((tmp_path / "scratch").rglob("*.json"))
+    train("begun")
+    assert not (tmp_path / "scratch").exists()
+
+
+def test_a_record_names_the_code_that_ran(tmp_path, monkeypatch):
+    """And not what was committed while it ran."""
+    commits = iter(["before", "after"])
+    monkeypatch.setattr(provenance, "_git", lambda *a: next(commits) if "HEAD" in a else "")
+    with recorded(tmp_path, "tables", {}):
+        pass
+    assert json.loads((tmp_path / "tables.json").read_text())["commit"] == "before"

@@ -55,6 +55,24 @@ def test_gains_by_one_count_are_compared_where_the_counts_differ(tmp_path):
     assert each.label.endswith("by one of k") and "by one" not in whole.label
 
 
+@pytest.mark.parametrize("numbers", [(50, 53, 59), (57, 53, 59), (60, 53, 57)])
+def test_a_benefit_diminishes_only_where_there_is_one(tmp_path, numbers):
+    """From 3 to 2 it gains more than from 3 to 1 by one; in the last case 3 to 1 gains nothing."""
+    claim = claim_of("slower") | {
+        "small": [{"k": 3}, {"k": 2}], "large": [{"k": 3}, {"k": 1}], "per": "k", "benefit": True,
+    }  # fmt: skip
+    ledger = ledger_of(tmp_path, numbers)
+    (part,) = comparisons(claim, ledger)
+    (plain,) = comparisons({k: v for k, v in claim.items() if k != "benefit"}, ledger)
+    measured = samples_of(numbers, 0.1)
+    for judged, asked in ((judge_reported(part, ledger), judge_reported(plain, ledger)),
+                          (judge_rerun(part, measured), judge_rerun(plain, measured))):  # fmt: skip
+        assert asked.verdict == "contradicted", "6 or 4 mm in one step"
+        lost = numbers[0] > numbers[2]
+        assert judged.verdict == ("undecided" if lost else "contradicted")
+        assert judged.detail.startswith("no benefit was shown that could diminish: ") == lost
+
+
 def test_the_end_of_few_draws_is_students():
     """Of normal means the expanded percentile is t's: 2.262 x 5 / 3 x sqrt(9 / 10) for ten."""
     deviation, drawn = 5.0, 10
