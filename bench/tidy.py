@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from bench.intervals import median_end
+from bench.jobs import SKIPPED
 from bench.ledger import AITI, TIME, half_unit, key_columns
 from bench.status import METRICS, NOT_RUN, Chance, Mean, chance_of, judge, mean_of, trained_alike
 from genhmr.types import UserError
@@ -95,7 +96,7 @@ def read_rerun(build: Path, variants: Json, job: Json) -> Rerun:
     rerun = Rerun()
     for name in variants["transformers"]:
         folder = build / "evaluate" / name
-        if f"transformer/{name}" in job["skipped"] or (folder / "skipped.json").exists():
+        if f"transformer/{name}" in job["skipped"] or (folder / SKIPPED).exists():
             continue
         rerun.images[name] = load_metrics(folder / "per_image.parquet")
         evaluation = variants["evaluations"][variants["transformers"][name]["evaluation"]]
