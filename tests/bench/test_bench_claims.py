@@ -101,7 +101,8 @@ def test_the_shipped_claims_say_of_the_paper_what_was_found_by_hand():
     }  # fmt: skip
     derived = {claim["id"] for claim in claims if claim["origin"] == "derived"}
     assert derived == DERIVED_AND_NOT_SO | {
-        "t05-more-codes", "t06-every-step-helps", "t10-3d-helps", "t11-cubic-plateaus", "t11-root-plateaus",
+        "t05-more-codes", "t06-every-step-helps", "t10-3d-helps", "t11-cubic-plateaus",
+        "t11-root-plateaus",
     }  # fmt: skip
 
 
