@@ -31,7 +31,7 @@ from bench.status import (
     claims_of_paper,
     in_direction,
 )
-from bench.tidy import ROW_ONLY, Rerun, chances_in, model_of, read_rerun, samples, timed_as
+from bench.tidy import ROW_ONLY, Rerun, chances_in, model_of, read_rerun, samples
 from bench.verdicts import Measured, Samples, combine, judge_reported, judge_rerun
 
 Json = dict[str, Any]
@@ -88,15 +88,14 @@ def rerun_samples(variants: Json, job: Json, rerun: Rerun) -> Measured:
 
 def _rounds(row: Json, model: str, rerun: Rerun) -> Samples | str:
     """The rounds that an AITI is the median of, in milliseconds; words where they tell nothing."""
-    name = model.partition("/")[2]
-    if timed_as(row) not in rerun.timings.get(name, {}):
+    time = rerun.timed(row, model)
+    if time is None:
         return f"{model} was not timed"
-    kept = rerun.rounds.get(name, {}).get(timed_as(row))
-    if kept is None:
+    if not time.rounds:
         return f"{model} was timed without keeping the rounds"
-    if np.isnan(median_end(np.array(kept), 0.025)):
-        return f"{model} was timed too few times for an interval, {len(kept)}"
-    values = pd.DataFrame({"seconds": kept}) * 1000
+    if np.isnan(median_end(np.array(time.rounds), 0.025)):
+        return f"{model} was timed too few times for an interval, {len(time.rounds)}"
+    values = pd.DataFrame({"seconds": time.rounds}) * 1000
     # Only what took turns is compared: the times of one model.
     alike = f"times of {model}"
     return Samples(values, pd.Series(values.index), alike, model, "AITI in ms", timed=True)

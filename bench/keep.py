@@ -259,9 +259,15 @@ def _readme(job: Json) -> str:
         name: steps for name, steps in job["steps"].items()
         if name not in job["shipped"] and name not in job["skipped"]
     }  # fmt: skip
-    origin = "trained from nothing"
+    origin, start, plan = "trained from nothing", "", "`profile: open`"
     if base in job["shipped"]:
         origin = "the shipped weights (datasets/open/weights/README.md)"
+        start = (
+            ", from the shipped backbone, lifter and base tokenizer: any row can be rerun from the "
+            "repository alone. The backbone is as the base's training left it, by which all rows "
+            "gain, the base's own configuration perhaps more"
+        )
+        plan += " and `weights: shipped`"
     lengths = sorted({f"{steps:,}" for name, steps in trained.items() if name != base})
     left_out = sorted(
         name.removeprefix("transformer/").replace("tokenizer/", "tokenizer ")
@@ -271,12 +277,12 @@ def _readme(job: Json) -> str:
 
 It stands as the third column (`open_run`) beside the reported numbers and the rerun in every
 comparison, so that a newcomer's short trainings have something to stand beside. All of it is the
-open world, none of it the paper's data. It grows in pieces: with `profile: open` in `params.yaml`
-run some models (`dvc repro evaluate@loss-pose`), then `python -m bench keep` adds the errors of
-every image and pose to `measured/` and makes tables and claims anew from all of it; the machine,
-the commit and the seconds of every piece are in `provenance/`.
+open world, none of it the paper's data. It grows in pieces: with {plan} in
+`params.yaml` run some models (`dvc repro evaluate@loss-pose`), then `python -m bench keep` adds the
+errors of every image and pose to `measured/` and makes tables and claims anew from all of it; the
+machine, the commit and the seconds of every piece are in `provenance/`.
 
 * Base: {origin}.
-* Variants: {len(set(trained) - {base})} trained, {" or ".join(lengths) or "no"} steps each.
+* Variants: {len(set(trained) - {base})} trained, {" or ".join(lengths) or "no"} steps each{start}.
 * Not run: {", ".join(left_out) or "nothing"}.
 """

@@ -38,21 +38,36 @@ ROW_ONLY = ("transformer", "setting", "tokenizer", "step")
 
 
 @dataclass(frozen=True)
+class Timed:
+    """AITI of a setting.
+
+    Attributes:
+        aiti: seconds.
+        rounds: seconds of each round whose median it is. The rounds of a transformer's settings
+            belong together, one by one. None are kept of what was timed before they were.
+    """
+
+    aiti: float
+    rounds: list[float]
+
+
+@dataclass(frozen=True)
 class Rerun:
     """What the evaluation stages measured.
 
     Attributes:
         images: by transformer, columns ``setting, step, role, seed, key, mpjpe, pa_mpjpe, mve``.
-        timings: by transformer, AITI in seconds by ``"setting/step"``.
-        rounds: the same of every round that the AITI is the median of; the rounds of a transformer
-            belong together, one by one. Without those that were timed before rounds were kept.
+        timings: by transformer, the times of its settings by ``"setting/step"``.
         poses: by tokenizer, columns ``role, key, mpjpe, pa_mpjpe, mve``, ``seed`` of several.
     """
 
     images: dict[str, pd.DataFrame] = field(default_factory=dict)
-    timings: dict[str, dict[str, float]] = field(default_factory=dict)
-    rounds: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    timings: dict[str, dict[str, Timed]] = field(default_factory=dict)
     poses: dict[str, pd.DataFrame] = field(default_factory=dict)
+
+    def timed(self, row: Json, model: str) -> Timed | None:
+        """The time of a row of variants.yaml, None where its model (``model_of``) has none."""
+        return self.timings.get(model.partition("/")[2], {}).get(timed_as(row))
 
 
 def load_metrics(path: Path) -> pd.DataFrame:
@@ -69,16 +84,17 @@ def load_metrics(path: Path) -> pd.DataFrame:
         raise UserError(f"{path} is not a readable parquet file: rerun its stage.") from error
 
 
-def _read_timing(path: Path) -> tuple[dict[str, float], dict[str, list[float]]]:
-    """AITI in seconds by ``"setting/step"``, and of every round.
+def _read_timing(path: Path) -> dict[str, Timed]:
+    """Times by ``"setting/step"``.
 
     Raises:
         UserError: the file is missing or damaged.
     """
     try:
         timing = json.loads(path.read_text())
-        return timing["aiti"], timing.get("rounds", {})
-    except (OSError, ValueError, KeyError) as error:
+        rounds = timing.get("rounds", {})
+        return {name: Timed(aiti, rounds.get(name, [])) for name, aiti in timing["aiti"].items()}
+    except (OSError, ValueError, KeyError, AttributeError) as error:
         raise UserError(f"{path} is missing or damaged: run the evaluation stage.") from error
 
 
@@ -101,7 +117,7 @@ def read_rerun(build: Path, variants: Json, job: Json) -> Rerun:
         rerun.images[name] = load_metrics(folder / "per_image.parquet")
         evaluation = variants["evaluations"][variants["transformers"][name]["evaluation"]]
         if "headline" in evaluation["settings"]:
-            rerun.timings[name], rerun.rounds[name] = _read_timing(folder / "timing.json")
+            rerun.timings[name] = _read_timing(folder / "timing.json")
     for name in variants["tokenizers"]:
         if f"tokenizer/{name}" not in job["skipped"]:
             path = build / "evaluate-tokenizer" / name / "per_pose.parquet"
@@ -262,12 +278,11 @@ def samples(row: Json, model: str, role: str, rerun: Rerun) -> pd.DataFrame | No
 def _timing(row: Json | None, spec: Json, job: Json, rerun: Rerun) -> Json:
     found = Mean()
     if row is not None:
-        name = model_of(row, spec, job).partition("/")[2]
-        value = rerun.timings.get(name, {}).get(timed_as(row))
-        rounds = np.array(rerun.rounds.get(name, {}).get(timed_as(row), ()))
-        if value is not None:
+        time = rerun.timed(row, model_of(row, spec, job))
+        if time is not None:
+            rounds = np.array(time.rounds)
             low, high = median_end(rounds, 0.025), median_end(rounds, 0.975)
-            found = Mean(value, low, high, max(1, len(rounds)))
+            found = Mean(time.aiti, low, high, max(1, len(rounds)))
     return {
         "role": "",
         "dataset": "this machine",

@@ -70,8 +70,10 @@ def judge_reported(comparison: Comparison, ledger: Ledger) -> Answer:
 
 def _without_premise(held: Answer) -> Answer | None:
     """The answer where a premise is not known to hold, None where it does."""
-    if held.verdict in (SUPPORTED, NOT_RUN):
-        return held if held.verdict == NOT_RUN else None
+    if held.verdict == SUPPORTED:
+        return None
+    if held.verdict == NOT_RUN:
+        return held
     return Answer(UNDECIDED, f"no benefit was shown that could diminish: {held.detail}")
 
 

@@ -114,7 +114,8 @@ def test_pieces_add_up(variants, tmp_path):
     ranking = pd.read_csv(results / "open" / "claims" / "ranking.csv")
     assert set(ranking["table"]) == {5}  # the only table with three rows
     readme = (results / "open" / "README.md").read_text()
-    assert "Variants: 3 trained, 600 steps each" in readme
+    assert "Variants: 3 trained, 600 steps each, from the shipped backbone" in readme
+    assert "with `profile: open` and `weights: shipped` in" in readme
     assert "loss-mask," not in readme and " loss-3d," in readme and "Base: the shipped" in readme
     record = results / "open" / "provenance" / "train-transformer-ablation.json"
     assert json.loads(record.read_text())["seconds"] == 100
