@@ -158,6 +158,7 @@ PROFILE = {
     "weights": _choice("trained", "shipped"),
     "seeds": WHOLE,
     "base_seeds?": WHOLE,
+    "ablation_seeds?": WHOLE,
     "only?": {"tokenizer?": _names("tokenizers"), "transformer?": _names("transformers")},
     "scale": {"tokens": WHOLE, "codes": WHOLE, "code_dim": WHOLE},
     "images": Each(Each(COUNT)),

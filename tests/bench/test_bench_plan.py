@@ -258,13 +258,13 @@ def test_the_shipped_base_can_stand_in_any_profile(params, variants):
     steps = variants["profiles"]["open"]["transformer"]["ablation_steps"]
     assert jobs["transformer/ablation.json"]["train"]["steps"] == steps > 100
     assert len(jobs["transformer/ablation.json"]["seeds"]) == jobs["evaluate/ablation.json"][
-        "models"] == variants["profiles"]["open"]["seeds"] > 1  # fmt: skip
+        "models"] == variants["profiles"]["open"]["ablation_seeds"] > 1  # fmt: skip
     assert len(jobs["transformer/layers-2.json"]["seeds"]) == 1
     several = {name for name, job in jobs.items() if len(job.get("seeds", ())) > 1}
     assert several == {"transformer/ablation.json", "tokenizer/c2048x256.json"}
-    for asked, base, short in ((0, [4], [4, 5, 6]), (2, [4, 5], [4, 5])):
+    for asked, base, short in ((0, [4], [4, 5, 6, 7, 8]), (2, [4, 5], [4, 5])):
         own = params | {"weights": "profile", "seed": 4, "seeds": asked}
-        jobs = build_jobs(own, variants)  # the profile trains its base with fewer, if not told
+        jobs = build_jobs(own, variants)  # the profile has numbers of its own for the two, if not told
         assert jobs["transformer/base.json"]["seeds"] == base
         assert jobs["transformer/ablation.json"]["seeds"] == short
     params |= {"profile": "mini", "weights": "trained", "seeds": 3}
