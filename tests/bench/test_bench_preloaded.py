@@ -247,7 +247,9 @@ def test_a_command_that_dies_before_its_workers_ends_them_too(folder):
 
 
 def test_a_stopped_caller_stops_its_work(folder):
-    process = stage(folder, "wait")
+    # In a group of its own with a parent outside of it: where the tests run in an orphaned group
+    # (setsid), the system would not let SIGTSTP stop anything.
+    process = stage(folder, "wait", process_group=0)
     job = int(process.stdout.readline())
 
     def state(pid):
