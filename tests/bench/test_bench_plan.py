@@ -264,7 +264,7 @@ def test_the_shipped_base_can_stand_in_any_profile(params, variants):
     assert several == {"transformer/ablation.json", "tokenizer/c2048x256.json"}
     for asked, base, short in ((0, [4], [4, 5, 6, 7, 8]), (2, [4, 5], [4, 5])):
         own = params | {"weights": "profile", "seed": 4, "seeds": asked}
-        jobs = build_jobs(own, variants)  # the profile has numbers of its own for the two, if not told
+        jobs = build_jobs(own, variants)  # not told, the profile has a number for each
         assert jobs["transformer/base.json"]["seeds"] == base
         assert jobs["transformer/ablation.json"]["seeds"] == short
     params |= {"profile": "mini", "weights": "trained", "seeds": 3}
