@@ -11,15 +11,21 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.lines import Line2D
 
 from bench.figures_people import SAVE
 from bench.status import claims_of_paper
 from genhmr.types import UserError
 
-# Validated for colour-blind readers as one ordered set; dashes, not colours, mark the paper.
+# Validated for colour-blind readers as one ordered set; colours are data sets, lines whose run.
 COLOURS = {"lab": "#0072b2", "wild": "#d55e00", "extreme": "#009e73"}
 VERDICTS = {"supported": "#009e73", "contradicted": "#d55e00", "undecided": "#b8b8b8",
             "not judged": "#ececec"}  # fmt: skip
+LINES = {
+    "reported": {"ls": "--", "lw": 1},
+    "open_run": {"ls": "-", "lw": 1.8, "marker": "o", "ms": 3.5},
+    "rerun": {"ls": ":", "lw": 1.5},
+}
 
 
 def _read(path: Path, **options: Any) -> pd.DataFrame:
@@ -37,14 +43,15 @@ def relative_changes(numbers: pd.DataFrame, table: str) -> pd.DataFrame:
         table: two digits; its rows are identified by one number.
 
     Returns:
-        ``x, role, dataset, stands_for, reported, rerun``; NaN where nothing ran.
+        ``x, role, dataset, stands_for, reported, open_run, rerun``, the images a set of the last
+        two as ``open_n, n``; NaN where nothing ran.
     """
     own = numbers[(numbers["table"] == table) & (numbers["metric"] == "mpjpe")]
     own = own.assign(x=own["row"].str.partition("=")[2].astype(float))
-    for side in ("reported", "rerun"):
+    for side in LINES:
         first = own.groupby("role")[side].transform(lambda values: values.iloc[0])
         own[side] = 100 * (own[side] / first - 1)
-    return own[["x", "role", "dataset", "stands_for", "reported", "rerun"]]
+    return own[["x", "role", "dataset", "stands_for", *LINES, "open_n", "n"]]
 
 
 def verdict_counts(claims: pd.DataFrame, side: str) -> dict[str, int]:
@@ -58,21 +65,43 @@ def verdict_counts(claims: pd.DataFrame, side: str) -> dict[str, int]:
     return {verdict: int((judged == verdict).sum()) for verdict in VERDICTS}
 
 
-def _draw_changes(
-    axis: plt.Axes, changes: pd.DataFrame, title: str, label: str, legend: str
-) -> None:
+def _draw_changes(axis: plt.Axes, changes: pd.DataFrame, title: str, label: str) -> None:
     for role, colour in COLOURS.items():
         own = changes[changes["role"] == role]
-        if not len(own):
-            continue
-        name, paper = own["dataset"].iloc[0], own["stands_for"].iloc[0]
-        axis.plot(own["x"], own["reported"], "--", c=colour, lw=1, label=f"{paper}, reported")
-        axis.plot(own["x"], own["rerun"], "o-", c=colour, lw=1.8, ms=3.5, label=f"{name}, rerun")
+        for side, line in LINES.items():
+            axis.plot(own["x"], own[side], c=colour, **line)
     axis.axhline(0, c="k", lw=0.6)
     axis.set(xlabel=label, ylabel="change of MPJPE (%)")
     axis.set_title(title, fontsize=9)
-    axis.legend(fontsize=6.5, frameon=False, loc=legend)
     axis.spines[["top", "right"]].set_visible(False)
+
+
+def whose_lines(changes: pd.DataFrame, profile: str) -> dict[str, str]:
+    """What a legend calls the runs that are in ``changes``, with their images a set."""
+
+    named = {"reported": "reported, the paper's sets"}
+    sides = {"open_run": ("committed open run", "open_n"), "rerun": (f"this rerun ({profile})", "n")}
+    for side, (name, count) in sides.items():
+        images = changes.loc[changes[side].notna(), count].astype(int)
+        if len(images):
+            least, most = images.min(), images.max()
+            span = str(least) if least == most else f"{least} to {most}"
+            named[side] = f"{name}, {span} images a set"
+    return named
+
+
+def _explain_lines(figure: plt.Figure, changes: pd.DataFrame, profile: str) -> None:
+    """One legend for both plots of changes, below them."""
+    sets = changes.drop_duplicates("role").set_index("role")
+    handles = [
+        Line2D([], [], c=colour, lw=3, label=f"{sets['dataset'][role]} ({sets['stands_for'][role]})")
+        for role, colour in COLOURS.items() if role in sets.index
+    ]  # fmt: skip
+    handles += [
+        Line2D([], [], c="k", label=name, **LINES[side])
+        for side, name in whose_lines(changes, profile).items()
+    ]
+    figure.legend(handles=handles, fontsize=7, frameon=False, ncols=2, loc="outside lower left")
 
 
 def draw_headline(job: dict[str, Any], results: Path, path: Path) -> None:
@@ -87,13 +116,13 @@ def draw_headline(job: dict[str, Any], results: Path, path: Path) -> None:
                     na_values=[""])  # fmt: skip
     claims = claims_of_paper(_read(results / "claims" / "claims.csv"))
     figure, (steps, iterations, verdicts) = plt.subplots(
-        1, 3, figsize=(12, 3.4), width_ratios=[1, 1, 1.25], layout="constrained"
+        1, 3, figsize=(12, 3.8), width_ratios=[1, 1, 1.25], layout="constrained"
     )
-    _draw_changes(steps, relative_changes(numbers, "03"), "2D pose-guided refinement (Table 3)",
-                  "refinement steps", "lower left")  # fmt: skip
+    refined = relative_changes(numbers, "03")
+    _draw_changes(steps, refined, "2D pose-guided refinement (Table 3)", "refinement steps")
     _draw_changes(iterations, relative_changes(numbers, "02"),
-                  "uncertainty-guided sampling (Table 2)", "sampling iterations",
-                  "center right")  # fmt: skip
+                  "uncertainty-guided sampling (Table 2)", "sampling iterations")  # fmt: skip
+    _explain_lines(figure, refined, job["profile"])
     bars = {"the paper's own tables": verdict_counts(claims, "paper")}
     if "open_run" in claims:
         bars["committed open run"] = verdict_counts(claims, "open_run")

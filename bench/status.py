@@ -123,19 +123,17 @@ def chance_of(
 
     Args:
         alike: metrics of a model with several seeds (:func:`trained_alike`), or None.
-        setting, step: of the inference; where these seeds were not scored with it, which holds
-            of a variant beside refined rows, it is the default setting that tells.
+        setting, step: of the inference, of a transformer.
 
     Returns:
-        Empty for one seed; without the sets on which one diverged.
+        Empty for one seed and for a setting that these were not scored with; without the sets on
+        which one diverged.
     """
     if alike is None or "seed" not in alike or alike["seed"].nunique() < 2:
         return {}
     own = alike
     if "setting" in alike:
         own = alike[(alike["setting"] == setting) & (alike["step"] == step)]
-        if own.empty:
-            own = alike[alike["setting"] == "default"]
     means = own.groupby(["role", "seed"])[list(METRICS)].mean()
     lost = own[list(METRICS)].isna().groupby([own["role"], own["seed"]]).any()
     means = means.mask(lost)  # a diverged image is no number, whatever the others are

@@ -128,8 +128,24 @@ def codebooks(run: Run) -> str:
         "codes as would be in use if all were chosen equally often: between the two marks lie "
         "codes that are rarely chosen. Few poses cannot use many codes."
     )
+    note += _without_use(run)
     key = legend((label, look, "") for look, label in enumerate(_USE.values()))
     return plots(panels, key, note, paired=bool(run.kept_codebooks))
+
+
+def _without_use(run: Run) -> str:
+    """Names the tokenizers that were scored before the use of codes was counted, as a sentence."""
+    sides = (
+        (run.summary, run.codebooks, ""),
+        (run.reference or {}, run.kept_codebooks, f" ({OPEN_RUN})"),
+    )
+    names = [
+        f"{text(name)}{origin}"
+        for summary, found, origin in sides
+        for name in summary.get("tokenizers", {})
+        if found and name not in found
+    ]
+    return f" Not counted for {', '.join(names)}." if names else ""
 
 
 def _use_panel(role: str, title: str, origin: str, found: dict[str, Json]) -> list[Panel]:

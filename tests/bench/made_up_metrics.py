@@ -87,7 +87,6 @@ def write_open_run(build, results):
 
 def _write_images(folder, name, own):
     (folder / "evaluate" / name).mkdir(parents=True)
-    own = pd.concat([own, own[own["setting"] == "headline"].assign(setting="refined-20")])
     own.to_parquet(folder / "evaluate" / name / "per_image.parquet")
 
 

@@ -3,7 +3,12 @@
 import pandas as pd
 import pytest
 
-from bench.figures_headline import draw_headline, relative_changes, verdict_counts
+from bench.figures_headline import (
+    draw_headline,
+    relative_changes,
+    verdict_counts,
+    whose_lines,
+)
 from genhmr.types import UserError
 
 
@@ -18,7 +23,9 @@ def _numbers():
                 rows.append((table, f"{key}={step}", 1.0, role, name, real, "mve", 1.0))
             rows.append((table, f"{key}={step}", 0.1, None, "this machine", "A5000", "aiti", 0.2))
     columns = ["table", "row", "reported", "role", "dataset", "stands_for", "metric", "rerun"]
-    return pd.DataFrame(rows, columns=columns)
+    numbers = pd.DataFrame(rows, columns=columns)
+    images = numbers["role"].map({"wild": 1000, "extreme": 993})
+    return numbers.assign(open_run=2 * numbers["rerun"], open_n=images, n=200)
 
 
 def test_changes_are_relative_to_the_first_row_of_each_set():
@@ -29,12 +36,24 @@ def test_changes_are_relative_to_the_first_row_of_each_set():
         assert own["reported"].tolist() == pytest.approx([0, -10, -25])
         assert own["rerun"].tolist()[:2] == pytest.approx([0, 5])
         assert own["rerun"].isna().tolist() == [False, False, True]
+        assert own["open_run"].tolist()[:2] == pytest.approx([0, 5])
 
 
 def test_where_the_first_row_failed_there_is_nothing_to_compare_with():
     numbers = _numbers()
     numbers.loc[numbers["row"] == "refinement_iterations=1", "rerun"] = None
     assert relative_changes(numbers, "03")["rerun"].isna().all()
+
+
+def test_each_run_is_named_with_its_images_and_one_that_is_not_there_is_not():
+    names = whose_lines(relative_changes(_numbers(), "03"), "mini")
+    assert names == {
+        "reported": "reported, the paper's sets",
+        "open_run": "committed open run, 993 to 1000 images a set",
+        "rerun": "this rerun (mini), 200 images a set",
+    }
+    alone = relative_changes(_numbers().assign(open_run=None, open_n=0), "02")
+    assert list(whose_lines(alone, "open")) == ["reported", "rerun"]
 
 
 def test_what_was_not_judged_is_counted_together():

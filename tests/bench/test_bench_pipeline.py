@@ -74,10 +74,11 @@ def test_a_variant_is_trained_on_its_own_data_and_scored_by_its_own_setting(run)
         model = run / "build" / "models" / "transformer" / name
         assert json.loads((model / "history.json").read_text())[-1]["step"] == 0, "one step"
     frame = pd.read_parquet(run / "build" / "evaluate" / "sd-itw-bl" / "per_image.parquet")
-    assert set(frame["setting"]) == {"mean-pose", "lifted", "refined-20"}
+    assert set(frame["setting"]) == {"mean-pose", "lifted", "refinement"}
     assert set(frame["role"]) == {"lab", "wild", "extreme"}
     whole = pd.read_parquet(run / "build" / "evaluate" / "base" / "per_image.parquet")
-    for role, own in frame[frame["setting"] == "refined-20"].groupby("role"):
+    last = (frame["setting"] == "refinement") & (frame["step"] == 20)
+    for role, own in frame[last].groupby("role"):
         everybody = whole[(whole["role"] == role) & (whole["setting"] == "default")]["key"]
         assert len(own) == 2 and set(own["key"]) < set(everybody), "two of four, spread evenly"
     assert not (run / "build" / "evaluate" / "sd-itw-bl" / "timing.json").exists()

@@ -1,10 +1,12 @@
 """Loss curves of the report: which are drawn where, which are told in words."""
 
 import re
+from types import SimpleNamespace
 
 import pandas as pd
 
 from bench.params import read_yaml
+from bench.report.models import codebooks
 from bench.report.training import _FAMILIES, curve, family, losses
 from bench.tidy import ROW_ONLY
 from tests.bench.made_up_report import ROOT, Page, keep_run, make_run, report, write_json
@@ -125,6 +127,18 @@ def test_the_page_draws_what_the_committed_run_has_kept(tmp_path):
     assert "chosen at all: t48<i> (2048) 25; t48<i> (2048) 25; t48<i> (2048) 25" in told
     assert '<td class="number">25.0 % of 2048</td><td class="number">128</td>' in html
     assert '<td class="number">6.2 % of 2048</td><td class="number">100</td>' in html
+
+
+def test_tokenizers_whose_codes_were_not_counted_are_named():
+    used = {"mocap": [{"codes": 2048, "tokens": 960, "used": 0.25, "perplexity": 128.0}]}
+    run = SimpleNamespace(
+        job={"names": {"mocap": "open-mocap"}},
+        summary={"tokenizers": {"t48": {}}}, codebooks={"t48": used},
+        reference={"tokenizers": {"t48": {}, "t<92": {}}}, kept_codebooks={"t48": used},
+    )  # fmt: skip
+    assert "Not counted for t&lt;92 (committed open run)." in codebooks(run)
+    run.kept_codebooks = {}
+    assert "Not counted" not in codebooks(run), "of no tokenizer of that run"
 
 
 def test_curves_of_the_committed_run_stand_between_this_run_and_the_paper(tmp_path):
