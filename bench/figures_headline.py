@@ -80,9 +80,9 @@ def whose_lines(changes: pd.DataFrame, profile: str) -> dict[str, str]:
     """What a legend calls the runs that are in ``changes``, with their images a set."""
 
     named = {"reported": "reported, the paper's sets"}
-    sides = {"open_run": ("committed open run", "open_n"), "rerun": (f"this rerun ({profile})", "n")}
-    for side, (name, count) in sides.items():
-        images = changes.loc[changes[side].notna(), count].astype(int)
+    counts = {"open_run": "open_n", "rerun": "n"}
+    for side, name in (("open_run", "committed open run"), ("rerun", f"this rerun ({profile})")):
+        images = changes.loc[changes[side].notna(), counts[side]].astype(int)
         if len(images):
             least, most = images.min(), images.max()
             span = str(least) if least == most else f"{least} to {most}"
@@ -93,10 +93,12 @@ def whose_lines(changes: pd.DataFrame, profile: str) -> dict[str, str]:
 def _explain_lines(figure: plt.Figure, changes: pd.DataFrame, profile: str) -> None:
     """One legend for both plots of changes, below them."""
     sets = changes.drop_duplicates("role").set_index("role")
+    names = sets["dataset"] + " (" + sets["stands_for"] + ")"
     handles = [
-        Line2D([], [], c=colour, lw=3, label=f"{sets['dataset'][role]} ({sets['stands_for'][role]})")
-        for role, colour in COLOURS.items() if role in sets.index
-    ]  # fmt: skip
+        Line2D([], [], c=colour, lw=3, label=names[role])
+        for role, colour in COLOURS.items()
+        if role in names
+    ]
     handles += [
         Line2D([], [], c="k", label=name, **LINES[side])
         for side, name in whose_lines(changes, profile).items()
