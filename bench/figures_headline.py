@@ -47,6 +47,8 @@ def relative_changes(numbers: pd.DataFrame, table: str) -> pd.DataFrame:
         two as ``open_n, n``; NaN where nothing ran.
     """
     own = numbers[(numbers["table"] == table) & (numbers["metric"] == "mpjpe")]
+    if "open_run" not in own:  # without results/open
+        own = own.assign(open_run=float("nan"), open_n=0)
     own = own.assign(x=own["row"].str.partition("=")[2].astype(float))
     for side in LINES:
         first = own.groupby("role")[side].transform(lambda values: values.iloc[0])

@@ -85,7 +85,7 @@ BAD = [
     ("transformers/sd-itw/train_on/sea", 1, "'sd-itw' names the unknown data set 'sea'; known ar"),
     ("transformers/sd-itw/train_on/wild", 1, "data set 'wild', which has no split 'train'"),
     ("transformers/sd-itw/train_on/mocap", 1, "needs images and names the data set 'mocap'"),
-    ("transformers/sd-itw/evaluation", "big", "unknown evaluation 'big'; known are ablation, lar"),
+    ("transformers/sd-itw/evaluation", "big", "unknown evaluation 'big'; known are ablation, abl"),
     ("transformers/sd-itw/tokenizer", ["base"], r"tokenizer \['base'\]; it must be a name"),
     ("transformers/sd-itw", {"evaluation": "base"}, "transformer 'sd-itw' lacks 'tokenizer'"),
     ("transformers/sd-itw", None, "transformer 'sd-itw' is None; it must be a mapping"),
