@@ -141,7 +141,7 @@ def seeds_of(name: str, profile: Json, params: Json) -> list[int]:
         )
     if name not in ("base", ABLATION) or (name == "base" and shipped):
         return [params["seed"]]
-    own = not params["seeds"] and profile.get(f"{name}_seeds")
+    own = not params["seeds"] and name == ABLATION and profile.get("ablation_seeds")
     return _from(params["seed"], own or _seeds_asked(profile, params))
 
 

@@ -157,7 +157,6 @@ PROFILE = {
     "minutes?": POSITIVE,
     "weights": _choice("trained", "shipped"),
     "seeds": WHOLE,
-    "base_seeds?": WHOLE,
     "ablation_seeds?": WHOLE,
     "only?": {"tokenizer?": _names("tokenizers"), "transformer?": _names("transformers")},
     "scale": {"tokens": WHOLE, "codes": WHOLE, "code_dim": WHOLE},
