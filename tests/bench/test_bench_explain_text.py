@@ -73,7 +73,7 @@ def test_the_jobs_and_what_they_resolve_to_are_printed(street):
         assert f"train.{key}={job['train'][key]}" in words
     for name, weight in job["losses"].items():
         assert f"losses.{name}={weight}" in words
-    assert "tokenizer=base" in words and "seeds=[0]" in words and "mask_tau=1.0" in words
+    assert "tokenizer=base" in words and "seeds=[0, 1, 2]" in words and "mask_tau=1.0" in words
     assert "model.scales=[1, 4, 8]" in words and "model.layers=4" in words
     for name in ("evaluate/base", "backbone/base", "lifter/base", "tokenizer/base", "data/wild"):
         assert f"\n  build/plan/{name}.json\n" in text
