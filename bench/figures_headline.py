@@ -79,12 +79,18 @@ def _draw_changes(axis: plt.Axes, changes: pd.DataFrame, title: str, label: str)
 
 
 def whose_lines(changes: pd.DataFrame, profile: str) -> dict[str, str]:
-    """What a legend calls the runs that are in ``changes``, with their images a set."""
+    """What a legend calls the runs that are in ``changes``, with their images a set.
 
+    Args:
+        changes: of :func:`relative_changes`.
+        profile: of the rerun.
+    """
     named = {"reported": "reported, the paper's sets"}
-    counts = {"open_run": "open_n", "rerun": "n"}
-    for side, name in (("open_run", "committed open run"), ("rerun", f"this rerun ({profile})")):
-        images = changes.loc[changes[side].notna(), counts[side]].astype(int)
+    for side, name, count in (
+        ("open_run", "committed open run", "open_n"),
+        ("rerun", f"this rerun ({profile})", "n"),
+    ):
+        images = changes.loc[changes[side].notna(), count].astype(int)
         if len(images):
             least, most = images.min(), images.max()
             span = str(least) if least == most else f"{least} to {most}"

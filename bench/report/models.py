@@ -66,10 +66,7 @@ def headline(run: Run) -> str:
 
 def tokenizers(run: Run) -> str:
     """Reconstruction by every tokenizer, and its codes; empty where none was evaluated."""
-    sources = (
-        (run.summary, run.codebooks, ""),
-        (run.reference or {}, run.kept_codebooks, OPEN_RUN),
-    )
+    sources = _sources(run)
     measured = any(codebooks for _, codebooks, _ in sources)
     rows = []
     for summary, codebooks, origin in sources:
@@ -92,6 +89,14 @@ def tokenizers(run: Run) -> str:
         head += [th("Codes chosen", kind="number"), th("Perplexity", kind="number")]
     label = "Reconstruction errors of the tokenizers, and use of their codes"
     return table([row(*head)], rows, label) if rows else ""
+
+
+def _sources(run: Run) -> list[tuple[Json, dict[str, Json], str]]:
+    """Summary and use of codes of this run and of the committed one, with what either is called."""
+    return [
+        (run.summary, run.codebooks, ""),
+        (run.reference or {}, run.kept_codebooks, OPEN_RUN),
+    ]
 
 
 def _role(run: Run, dataset: str) -> str:
@@ -135,15 +140,12 @@ def codebooks(run: Run) -> str:
 
 def _without_use(run: Run) -> str:
     """Names the tokenizers that were scored before the use of codes was counted, as a sentence."""
-    sides = (
-        (run.summary, run.codebooks, ""),
-        (run.reference or {}, run.kept_codebooks, f" ({OPEN_RUN})"),
-    )
     names = [
-        f"{text(name)}{origin}"
-        for summary, found, origin in sides
+        text(name) + (f" ({origin})" if origin else "")
+        for summary, found, origin in _sources(run)
+        if found
         for name in summary.get("tokenizers", {})
-        if found and name not in found
+        if name not in found
     ]
     return f" Not counted for {', '.join(names)}." if names else ""
 
